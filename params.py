@@ -1,0 +1,254 @@
+"""Every option of every program: argparse only, nothing of this project is imported here.
+
+Each ``*_parser`` function returns the parser of one program. The options of the published program keep
+their names, defaults and abbreviations; new options follow in groups of their own and never make a
+published abbreviation ambiguous.
+"""
+
+import argparse
+import re
+
+QUALITY_MIN, QUALITY_MAX = 1, 100
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser with one-sentence errors whose published options win over new ones when abbreviated."""
+
+    def __init__(self, **keywords):
+        super().__init__(formatter_class=_Help, **keywords)
+        self.published: set[str] = set()
+
+    def add_published(self, group: argparse._ArgumentGroup, *flags: str, **keywords) -> None:
+        """Add an option of the published program to ``group``."""
+        group.add_argument(*flags, **keywords)
+        self.published.update(flags)
+
+    def _get_option_tuples(self, option_string):
+        matches = super()._get_option_tuples(option_string)
+        published = [match for match in matches if match[1] in self.published]
+        return published if len(published) == 1 else matches
+
+    def error(self, message):
+        """End the program with one sentence and exit code 2."""
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of every option that has one worth reading."""
+
+    def _get_help_string(self, action):
+        if action.default in (None, False, "", argparse.SUPPRESS) or "default" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
+# ---------------------------------------------------------------------------------------------- types
+
+
+def _integers(text: str) -> list[int]:
+    """'[1,60]', '1,60' or '10' as a list of integers; anything else raises argparse.ArgumentTypeError."""
+    inner = re.fullmatch(r"\[(.*)\]|([^\[\]]*)", text.strip())
+    words = (inner.group(1) or inner.group(2) or "").split(",") if inner else [""]
+    if not all(re.fullmatch(r"\s*-?\d{1,9}\s*", word) for word in words):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as [1,60], 1,60 or 10")
+    return [int(word) for word in words]
+
+
+def _qualities(text: str) -> list[int]:
+    values = _integers(text)
+    for value in values:
+        if not QUALITY_MIN <= value <= QUALITY_MAX:
+            raise argparse.ArgumentTypeError(
+                f"{value} is not a JPEG quality factor: give {QUALITY_MIN} to {QUALITY_MAX}"
+            )
+    return values
+
+
+def quality_range(text: str) -> tuple[int, int]:
+    """The inclusive range of training qualities: '[1,60]' or '1,60' is (1, 60), '10' is (10, 10)."""
+    values = _qualities(text)
+    low, high = values[0], values[-1]
+    if len(values) > 2 or low > high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a quality range: give [LOW,HIGH] with LOW <= HIGH")
+    return low, high
+
+
+def quality_list(text: str) -> list[int]:
+    """The qualities to evaluate: '10' is [10], '10,20,30' or '[10,20,30]' is [10, 20, 30]."""
+    return list(dict.fromkeys(_qualities(text)))
+
+
+def gpu_list(text: str) -> list[int]:
+    """The devices to use: '[0]' is [0], '0,1' or '[0,1]' is [0, 1]."""
+    values = _integers(text)
+    if min(values) < 0 or len(set(values)) < len(values):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of different device numbers such as [0,1]")
+    return values
+
+
+def _number(kind, low, high=None, *, above=False):
+    """An argparse type: a finite ``kind`` that is >= low (> low where ``above``) and <= high."""
+    limits = f"{'above' if above else 'at least'} {low}" + (f" and at most {high}" if high is not None else "")
+
+    def parse(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not (value > low if above else value >= low) or value > (high or 1e18):
+            word = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {word} {limits}")
+        return value
+
+    return parse
+
+
+# -------------------------------------------------------------------------------------------- programs
+
+
+def training_parser() -> Parser:
+    """Options of src/main.py."""
+    parser = Parser(
+        prog="main.py",
+        description="Train QCN, QGCN, EDSR or AR-CNN to remove JPEG artifacts.",
+        epilog="Several machines or GPUs: torchrun --nproc_per_node=N src/main.py ... (or --gpus [0,1,...] on one).",
+    )
+    count, size = _number(int, 0), _number(int, 1)
+
+    group = parser.add_argument_group("training (published program)")
+    add = lambda *flags, **keywords: parser.add_published(group, *flags, **keywords)  # noqa: E731
+    add("--nEpochs", type=size, default=50, help="number of epochs")
+    add("--lr", type=_number(float, 0, above=True), default=1e-4, help="learning rate of Adam")
+    add("--step", type=size, default=20, help="epochs after which the learning rate is divided by 10")
+    add("--loss", default="L1", help="L1 or L2")
+    add("--cuda", action="store_true", help="train on NVIDIA GPUs; without it on the CPU")
+    add("--threads", type=count, default=1, help="data loading worker processes; 0 loads in the main process")
+    add("--gpus", type=gpu_list, default="[0]", help="GPUs; more than one starts a process for each")
+    add("--seed", type=count, default=0, help="seed of everything random; 0 is a seed like any other")
+    add("--resume", default="", metavar="PATH", help="checkpoint, or run folder, to continue exactly")
+    add("--pretrained", default="", metavar="PATH", help="checkpoint whose weights to start from")
+    add("--savedir", default="run", help="run folder under checkpoint/")
+    add("--validation", action="store_true", help="evaluate on --imgValidRoot after every epoch")
+
+    group = parser.add_argument_group("network (published program)")
+    add("--net", default="qmar", help="qmar (QCN), qmarg (QGCN), edsr, arcnn or arcnn-FastARCNN")
+    add("--n_colors", type=size, default=3, help="colour channels; 1 with --colorMode L whatever is given")
+    add("--in_channel", type=count, default=0, help="input channels of QCN and QGCN; 0: pixels + quantization maps")
+    add("--out_channel", type=count, default=0, help="output channels of QCN and QGCN; 0: as many as the image has")
+    add("--in_glo_channel", type=size, default=3, help="channels of QGCN's global image; 1 with --colorMode L")
+    add("--n_resblocks", type=count, default=64, help="residual blocks")
+    add("--n_feats", type=size, default=64, help="features of every layer of the restoration branch")
+    add("--res_scale", type=_number(float, 0), default=0.1, help="factor of a residual block's output")
+
+    group = parser.add_argument_group("data (published program)")
+    add("--imgGTRoot", default="data/DIV2K/DIV2K_train_HR", metavar="FOLDER", help="training images, nested or flat")
+    add("--imgValidRoot", default="data/DIV2K/DIV2K_valid_HR", metavar="FOLDER", help="validation images")
+    add("--dataloader", default="", help="jpeg, jpeg_qm or jpeg_qmg (default: the one that --net takes)")
+    add("--batchSize", type=size, default=16, help="samples a step, over all processes together")
+    add("--size", type=size, default=64, help="side of the square crops, pixels")
+    add("--quality", type=quality_range, default="[1,60]", help="JPEG quality factors to train on, inclusive")
+    add("--colorMode", default="RGB", help="RGB, or L for MATLAB's Y")
+
+    group = parser.add_argument_group("schedule")
+    group.add_argument("--schedule", default="step", help="step (StepLR, published) or cosine")
+    group.add_argument("--warmup", type=count, default=0, help="steps of linear warm-up")
+    group.add_argument(
+        "--minutes",
+        type=_number(float, 0, above=True),
+        help="train for this long instead of --nEpochs; the schedule is fitted to it",
+    )
+    group.add_argument("--samples_per_epoch", type=size, help="crops an epoch (default: all disjoint crops)")
+    group.add_argument("--ema", type=_number(float, 0, 0.999999), default=0.0, help="decay of averaged weights; 0: off")
+    group.add_argument(
+        "--init", default="published", help="published, or identity: start as the identity on the pixels"
+    )
+    group.add_argument("--global_feats", type=size, default=32, help="features of QGCN's first global layer")
+    group.add_argument("--global_hidden", type=size, default=1024, help="width of QGCN's global fully connected layer")
+
+    group = parser.add_argument_group("machine")
+    group.add_argument("--precision", default="fp32", help="fp32 or bf16 (autocast)")
+    group.add_argument("--compile", action="store_true", help="compile the network with torch.compile")
+    group.add_argument("--no_channels_last", action="store_true", help="keep tensors in NCHW order")
+    group.add_argument("--store", default="data/store", metavar="FOLDER", help="where decoded images are kept")
+
+    group = parser.add_argument_group("validation and log")
+    group.add_argument(
+        "--valid_quality", type=_number(int, 1, 100), default=10, help="JPEG quality factor of validation"
+    )
+    group.add_argument(
+        "--holdout",
+        type=_number(int, 2),
+        help="keep every N-th file of each training folder out and validate on those instead of --imgValidRoot",
+    )
+    group.add_argument("--log_every", type=size, default=100, help="steps between rows of metrics.csv")
+    group.add_argument(
+        "--save_minutes",
+        type=_number(float, 0),
+        default=10.0,
+        help="minutes between saves of model_last.pth in an epoch",
+    )
+    return parser
+
+
+def _add_model(parser: Parser, help_text: str) -> None:
+    group = parser.add_argument_group("model")
+    parser.add_published(group, "--model", default="", metavar="PATH", help=help_text)
+    parser.add_published(group, "--cuda", action="store_true", help="run on an NVIDIA GPU; without it on the CPU")
+    parser.add_published(group, "--gpus", type=gpu_list, default="[0]", help="the GPU to use with --cuda")
+
+
+def evaluation_parser(prog: str, networks: str) -> Parser:
+    """Options of src/eval.py, src/eval_qm.py and src/eval_qmg.py, which differ in the ``networks`` they take."""
+    parser = Parser(
+        prog=prog,
+        description=f"Evaluate {networks}: PSNR, SSIM and PSNR-B per quality factor, or restore a folder of JPEGs.",
+    )
+    _add_model(parser, f"checkpoint of {networks}; without it (or 'none') the JPEG columns alone")
+    group = parser.add_argument_group("evaluation (published program)")
+    add = lambda *flags, **keywords: parser.add_published(group, *flags, **keywords)  # noqa: E731
+    add("--GT", action="store_true", help="evaluate against the ground truth of --gtdata")
+    add("--gtdata", default="LIVE1", help="DIV2K, LIVE1, BSDS500, Classic5, sample, or a folder of images")
+    add("--quality", type=quality_list, default="10", help="JPEG quality factors, such as 10 or 10,20,30")
+    add("--colorMode", default="RGB", help="RGB, or L for MATLAB's Y; a checkpoint's own mode wins")
+    add("--realdatapath", default="testdata", metavar="FOLDER", help="without --GT: the folder of JPEGs to restore")
+    add("--save", default="", metavar="NAME", help="write pictures and tables under results/NAME")
+    group = parser.add_argument_group("data and output")
+    group.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
+    group.add_argument("--json", default="", metavar="FILE", help="write the figures as JSON")
+    return parser
+
+
+def restore_parser() -> Parser:
+    """Options of src/restore.py."""
+    parser = Parser(prog="restore.py", description="Restore JPEG files, or folders of them, with their own tables.")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="JPEG files and folders")
+    _add_model(parser, "checkpoint of QCN, QGCN, EDSR or AR-CNN (default: the one shipped in checkpoint/)")
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "-o",
+        "--output",
+        default="",
+        metavar="PATH",
+        help="file for one JPEG, folder for several (default: results/restored)",
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace outputs that exist; an input never is")
+    return parser
+
+
+def convert_parser() -> Parser:
+    """Options of src/convert.py."""
+    parser = Parser(
+        prog="convert.py", description="Convert a checkpoint of the published program to this project's format."
+    )
+    parser.add_argument("old", help="checkpoint to read; nothing in it is executed")
+    parser.add_argument("new", help="checkpoint to write: state dict and options, without optimizer")
+    parser.add_argument("--overwrite", action="store_true", help="replace NEW if it exists")
+    return parser
+
+
+def given_options(parser: Parser, argv: list[str]) -> set[str]:
+    """The names of the options that ``argv`` itself sets, as opposed to those left at their defaults."""
+    unset = object()
+    names = [action.dest for action in parser._actions if action.dest != "help"]
+    parsed = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(names, unset)))
+    return {name for name in names if getattr(parsed, name) is not unset}

@@ -1,0 +1,29 @@
+"""Convert a checkpoint of the published program to this project's format."""
+
+import sys
+from pathlib import Path
+
+from program import params, run
+from utils.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Convert as ``argv`` (default: the command line) says; returns the exit code."""
+    options = params().convert_parser().parse_args(argv)
+    if Path(options.new).exists() and not options.overwrite:
+        raise UserError(f"{options.new!r} exists: give another name or --overwrite")
+
+    import nets
+    from utils import checkpoint
+
+    content = checkpoint.load(options.old)
+    content.pop("training", None)
+    network = checkpoint.build_network(content)
+    checkpoint.save(options.new, content)
+    title = nets.kind(content["net"]).title
+    print(f"{options.new}: {title}, {nets.parameter_count(network)} parameters, epoch {content['epoch']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

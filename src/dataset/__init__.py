@@ -1,0 +1,117 @@
+"""What goes into a network: the three inputs by name, and the builder of training data."""
+
+import logging
+import os
+import signal
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from dataset import jpeg, jpeg_qm, jpeg_qmg
+from dataset.crops import CompressedCrops, StepSampler, disjoint_crops
+from dataset.store import ImageStore
+from jpeg.tables import BLOCK
+from utils.errors import UserError
+from utils.image import COLOR_MODES, image_files
+
+LOADERS = {"jpeg": jpeg, "jpeg_qm": jpeg_qm, "jpeg_qmg": jpeg_qmg}
+"""Name on the command line -> module with ``network_input`` and TABLES, whether it takes quantization tables."""
+
+NetworkInput = Callable[[torch.Tensor, torch.Tensor], Any]
+"""Compressed pixels (uint8, B x C x H x W) and tables (uint8, B x T x 8 x 8) -> the argument of a network."""
+
+
+def network_input(loader: str) -> NetworkInput:
+    """The one function that assembles the input of networks of this loader, in training and everywhere else."""
+    return _loader(loader).network_input
+
+
+def table_channels(loader: str, mode: str) -> int:
+    """Quantization maps that go into a network: 2 in colour, 1 in gray, 0 for a loader without tables."""
+    return (2 if COLOR_MODES[mode] == 3 else 1) if _loader(loader).TABLES else 0
+
+
+def _loader(name: str):
+    try:
+        return LOADERS[name]
+    except KeyError:
+        raise UserError(f"the data loader {name!r} is unknown: choose --dataloader from {', '.join(LOADERS)}") from None
+
+
+def split_holdout(files: list[Path], every: int | None) -> tuple[list[Path], list[Path]]:
+    """Training and held-out files: every ``every``-th file of each folder is held out; None holds nothing out."""
+    training, held_out, position = [], [], {}
+    for file in files:
+        position[file.parent] = position.get(file.parent, 0) + 1
+        chosen = held_out if every and position[file.parent] % every == 0 else training
+        chosen.append(file)
+    return training, held_out
+
+
+def build_training_data(options: Namespace, *, files: list[Path], rank: int, world: int) -> DataLoader:
+    """The batches of training: ``loader.batch_sampler`` is the StepSampler that sets the position.
+
+    Raises:
+        UserError: if no image is large enough, or options contradict each other.
+    """
+    log = logging.getLogger("train")
+    if _loader(options.dataloader).TABLES and options.size % BLOCK:
+        raise UserError(f"--size {options.size} is not a multiple of {BLOCK}, which quantization maps need")
+    if options.size % 2:
+        raise UserError(f"--size {options.size} is odd: the networks need an even size")
+    if options.batchSize < world:
+        raise UserError(f"--batchSize {options.batchSize} is smaller than the number of processes, {world}")
+    store = ImageStore(options.store, options.colorMode)
+    skipped = store.add(files, workers=os.cpu_count() or 1, progress=rank == 0)
+    for sentence in skipped if rank == 0 else ():
+        log.warning("left out: %s", sentence)
+    if skipped and rank == 0:
+        log.warning("left out %d of %d images that can't be read", len(skipped), len(files))
+    crops = disjoint_crops(store.shapes, options.size)
+    small = [str(source) for source, count in zip(store.sources, crops, strict=True) if not count]
+    if small and rank == 0:
+        log.warning("left out %d images smaller than the crop of %d: %s", len(small), options.size, ", ".join(small))
+    if not crops.any():
+        raise UserError(f"no image under {options.imgGTRoot!r} holds a crop of {options.size} x {options.size} pixels")
+    store.keep(crops.nonzero()[0])
+    crops = crops[crops > 0]
+    sampler = StepSampler(
+        crops=crops,
+        samples=options.samples_per_epoch or int(crops.sum()),
+        batch=options.batchSize,
+        seed=options.seed,
+        rank=rank,
+        world=world,
+    )
+    data = CompressedCrops(images=store, size=options.size, qualities=tuple(options.quality), seed=options.seed)
+    return DataLoader(
+        data,
+        batch_sampler=sampler,
+        collate_fn=_as_is,
+        num_workers=options.threads,
+        pin_memory=options.cuda,
+        persistent_workers=options.threads > 0,
+        worker_init_fn=_ignore_signals,
+    )
+
+
+def training_files(options: Namespace) -> tuple[list[Path], list[Path]]:
+    """The images of --imgGTRoot and, with --holdout, those of them to validate on."""
+    files, held_out = split_holdout(image_files(options.imgGTRoot), options.holdout)
+    if not files:
+        raise UserError(f"--holdout {options.holdout} leaves no image of {options.imgGTRoot!r} to train on")
+    return files, held_out
+
+
+def _as_is(batch):
+    return batch
+
+
+def _ignore_signals(_worker: int) -> None:
+    """Let the main process alone decide what an interruption means: it saves, then ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

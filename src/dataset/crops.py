@@ -1,0 +1,133 @@
+"""Training samples: which crop of which image, compressed at which quality, is decided by a number alone."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from jpeg.codec import PillowCodec
+
+
+class SampleKey(NamedTuple):
+    """What determines one training sample, given the run's seed.
+
+    Attributes:
+        epoch, index: its place in the run.
+        image: the image to crop.
+        weight: its share of the step's mean loss times the number of processes.
+    """
+
+    epoch: int
+    index: int
+    image: int
+    weight: float
+
+
+class Batch(NamedTuple):
+    """One process's part of a training step.
+
+    Attributes:
+        compressed: uint8, B x C x size x size.
+        tables: uint8, B x T x 8 x 8.
+        ground_truth: uint8, B x C x size x size.
+        weights: float32, B; the loss of the step is their product with the samples' losses, averaged over processes.
+    """
+
+    compressed: torch.Tensor
+    tables: torch.Tensor
+    ground_truth: torch.Tensor
+    weights: torch.Tensor
+
+
+class CompressedCrops(Dataset):
+    """Random crops, flipped or rotated, compressed at a random quality (paper section IV-A).
+
+    A sample depends on the seed and its key only, never on the worker, process or run that makes it.
+
+    Args:
+        images: uint8 arrays H x W x C, none smaller than the crop.
+        size: side of the crop, pixels.
+        qualities: lowest and highest quality factor, both included.
+        seed: of the whole run.
+    """
+
+    def __init__(self, *, images: Sequence[np.ndarray], size: int, qualities: tuple[int, int], seed: int):
+        self.images, self.size, self.qualities, self.seed = images, size, qualities, seed
+        self.codec = PillowCodec()
+
+    def __getitem__(self, key: SampleKey) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The compressed crop, its tables and the crop itself (uint8, H x W x C)."""
+        # Counter-based: one generator a sample, without the cost of seeding one.
+        random = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, key.index, key.epoch]))
+        image = self.images[key.image]
+        top = random.integers(image.shape[0] - self.size + 1)
+        left = random.integers(image.shape[1] - self.size + 1)
+        crop = dihedral(image[top : top + self.size, left : left + self.size], random.integers(8))
+        compressed = self.codec.compress(crop, int(random.integers(self.qualities[0], self.qualities[1] + 1)))
+        return compressed.pixels, compressed.tables, crop
+
+    def __getitems__(self, keys: list[SampleKey]) -> Batch:
+        """A whole batch at once, as the loader asks for it."""
+        compressed, tables, crops = zip(*(self[key] for key in keys), strict=True)
+        return Batch(
+            torch.from_numpy(np.stack(compressed)).permute(0, 3, 1, 2),
+            torch.from_numpy(np.stack(tables)),
+            torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2),
+            torch.tensor([key.weight for key in keys]),
+        )
+
+
+def dihedral(image: np.ndarray, which: int) -> np.ndarray:
+    """One of the 8 flips and rotations (0: none) of a square H x W x C image, contiguous."""
+    image = np.rot90(image, which % 4)
+    return np.ascontiguousarray(image[:, ::-1] if which >= 4 else image)
+
+
+def disjoint_crops(shapes: Sequence[tuple[int, ...]], size: int) -> np.ndarray:
+    """How many disjoint crops of side ``size`` each image shape (H, W, ...) holds."""
+    return np.array([(height // size) * (width // size) for height, width, *_ in shapes], dtype=np.int64)
+
+
+class StepSampler(Sampler):
+    """The keys of one process's part of every step of an epoch, from any sample on.
+
+    An image turns up as often as it holds disjoint crops: an epoch is a random permutation of all those crops'
+    images, cut or repeated to ``samples``. Every sample belongs to exactly one process, whatever their number.
+
+    Args:
+        crops: disjoint crops of each image.
+        samples: samples an epoch.
+        batch: samples a step, over all processes.
+        seed: of the whole run.
+        rank, world: this process and the number of processes; world <= batch.
+    """
+
+    def __init__(self, *, crops: np.ndarray, samples: int, batch: int, seed: int, rank: int = 0, world: int = 1):
+        self.owners = np.repeat(np.arange(len(crops)), crops)
+        self.samples, self.batch, self.seed, self.rank, self.world = samples, batch, seed, rank, world
+        self.epoch = self.start = 0
+
+    def set_position(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch, and the first sample of it that is still to be used."""
+        self.epoch, self.start = epoch, start
+
+    def image_order(self) -> np.ndarray:
+        """The image of each sample of the epoch."""
+        random = np.random.default_rng([self.seed, self.epoch])
+        rounds = -(-self.samples // len(self.owners))
+        return np.concatenate([random.permutation(self.owners) for _ in range(rounds)])[: self.samples]
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        order = self.image_order()
+        for start in range(self.start, self.samples, self.batch):
+            step = range(start, min(start + self.batch, self.samples))
+            mine = step[self.rank :: self.world]
+            weight = self.world / len(step)
+            if not mine:  # a last step smaller than the number of processes: take part without weight
+                mine, weight = step[:1], 0.0
+            yield [SampleKey(self.epoch, index, int(order[index]), weight) for index in mine]
+
+    def __len__(self) -> int:
+        return -(-(self.samples - self.start) // self.batch)

@@ -1,0 +1,20 @@
+"""`jpeg`: the compressed pixels alone, as EDSR and AR-CNN take them."""
+
+from torch import Tensor
+
+TABLES = False
+
+
+def scale(values: Tensor) -> Tensor:
+    """Map bytes 0..255 (any dtype) to float32 in [-1, 1]: (v / 255 - 0.5) / 0.5."""
+    return (values.float() / 255 - 0.5) / 0.5
+
+
+def unscale(values: Tensor) -> Tensor:
+    """The inverse of `scale`, unrounded and unclipped: floats on 0..255."""
+    return (values * 0.5 + 0.5) * 255
+
+
+def network_input(compressed: Tensor, tables: Tensor) -> Tensor:
+    """Pixels (uint8, B x C x H x W) in [-1, 1]; the tables are not used."""
+    return scale(compressed)

@@ -1,0 +1,18 @@
+"""Evaluate EDSR and AR-CNN, which see pixels alone."""
+
+import sys
+
+from program import params, run
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Evaluate, or restore a folder, as ``argv`` (default: the command line) says; returns the exit code."""
+    options = params().evaluation_parser("eval.py", "EDSR and AR-CNN").parse_args(argv)
+
+    import evaluation
+
+    return evaluation.main(options, loader="jpeg")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

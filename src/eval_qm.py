@@ -1,0 +1,18 @@
+"""Evaluate QCN."""
+
+import sys
+
+from program import params, run
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Evaluate, or restore a folder, as ``argv`` (default: the command line) says; returns the exit code."""
+    options = params().evaluation_parser("eval_qm.py", "QCN").parse_args(argv)
+
+    import evaluation
+
+    return evaluation.main(options, loader="jpeg_qm")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

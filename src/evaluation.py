@@ -1,0 +1,288 @@
+"""The one evaluation: images -> rows of metrics -> table, CSV, JSON and pictures, by the published protocol."""
+
+import csv
+import io
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import to_bytes
+from jpeg.codec import Compressed, PillowCodec
+from jpeg.tables import BLOCK
+from model import Model, load_model
+from utils import distributed
+from utils.errors import UserError
+from utils.files import write_text
+from utils.image import check_color_mode, image_files, load_image, output_names, pad_to_multiple, save_png
+from utils.metric import METRICS
+
+RESULTS = Path("results")
+
+DATASETS = {
+    "LIVE1": ("LIVE1", "LIVE1/refimgs", "live1"),
+    "BSDS500": ("BSDS500/test", "BSDS500/images/test", "BSR/BSDS500/data/images/test", "BSDS500"),
+    "DIV2K": ("DIV2K/DIV2K_valid_HR", "DIV2K_valid_HR", "DIV2K"),
+    "Classic5": ("Classic5", "classic5"),
+}
+"""Data set -> where its images may lie under --dataroot; the first that exists is used."""
+
+SAMPLE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+"""Photographs that scikit-image brings along, the data set 'sample'."""
+
+SCRIPTS = {"jpeg": "eval.py", "jpeg_qm": "eval_qm.py", "jpeg_qmg": "eval_qmg.py"}
+"""A network's loader -> the script that evaluates it."""
+
+HEADERS = {"psnr": "PSNR", "ssim": "SSIM", "psnr_b": "PSNR-B"}
+DIGITS = {"psnr": 2, "ssim": 4, "psnr_b": 2}
+
+Row = dict[str, Any]
+"""{"name", "compressed": {metric: value}, "restored": {metric: value} or None}, as in the JSON."""
+
+
+# ------------------------------------------------------------------------------------------ measurements
+
+
+def restore_compressed(model: Model, compressed: Compressed) -> np.ndarray:
+    """The restored image as uint8, H x W x C, with the published edges.
+
+    `eval` (EDSR, AR-CNN) restores an even size only: an odd last row or column stays as compressed. `eval_qm` and
+    `eval_qmg` get whole blocks.
+    """
+    height, width = compressed.pixels.shape[:2]
+    even = np.s_[: height - height % 2, : width - width % 2]
+    restored = compressed.pixels.copy()
+    if restored[even].size:
+        restored[even] = to_bytes(model.restore(Compressed(compressed.pixels[even], compressed.tables)))
+    return restored
+
+
+def evaluate_image(
+    ground_truth: np.ndarray, model: Model | None, *, quality: int, codec: PillowCodec, padded: bool
+) -> tuple[dict[str, np.ndarray], Row]:
+    """Compress and restore one image and measure both against it.
+
+    Args:
+        ground_truth: uint8, H x W x C.
+        model: None measures the JPEG alone.
+        padded: whether the ground truth is padded to whole blocks by edge replication before compression, and all
+            three cropped back, as `eval_qm` and `eval_qmg` do.
+
+    Returns:
+        The pictures {"compressed", "restored"}, uint8 like the ground truth, and the row without its name.
+    """
+    height, width = ground_truth.shape[:2]
+    compressed = codec.compress(pad_to_multiple(ground_truth, BLOCK) if padded else ground_truth, quality)
+    pictures = {"compressed": compressed.pixels[:height, :width]}
+    if model is not None:
+        pictures["restored"] = restore_compressed(model, compressed)[:height, :width]
+    row: Row = {"compressed": None, "restored": None}
+    for which, picture in pictures.items():
+        row[which] = {name: metric(picture, ground_truth) for name, metric in METRICS.items()}
+    return pictures, row
+
+
+def evaluate(
+    files: Sequence[Path],
+    model: Model | None,
+    *,
+    mode: str,
+    quality: int,
+    codec: PillowCodec,
+    padded: bool | None = None,
+    root: Path | None = None,
+    pictures: Path | None = None,
+    progress: bool = False,
+) -> list[Row]:
+    """Evaluate images; several processes share them and all return all rows, in the order of ``files``.
+
+    Args:
+        mode: 'RGB' or 'L' (MATLAB's Y).
+        padded: see `evaluate_image`; by default as the model's script does.
+        root: folder that the rows' names are relative to (default: the file's own).
+        pictures: folder for PNGs of the compressed and restored images, or None.
+
+    Raises:
+        UserError: if an image can't be read.
+    """
+    from tqdm import tqdm
+
+    if padded is None:
+        padded = model is None or model.loader != "jpeg"
+    rows = []
+    names = [file.relative_to(root or file.parent) for file in files]
+    mine = list(zip(files, names, output_names(names, ".png"), strict=True))[distributed.rank() :: distributed.world()]
+    bar = tqdm(mine, f"quality {quality}", unit="image", disable=not progress, leave=False)
+    for file, name, picture_name in bar:
+        shown, row = evaluate_image(load_image(file, mode), model, quality=quality, codec=codec, padded=padded)
+        rows.append({"name": name.as_posix(), **row})
+        if pictures:
+            for which, picture in shown.items():
+                save_png(pictures / which / picture_name, picture)
+    return distributed.gather(rows)
+
+
+def mean_row(rows: Sequence[Row]) -> Row:
+    """The mean of each metric over images (the mean of dB values, as every table of the field)."""
+    return {
+        which: {name: float(np.mean([row[which][name] for row in rows])) for name in METRICS}
+        if rows[0][which]
+        else None
+        for which in ("compressed", "restored")
+    }
+
+
+# ---------------------------------------------------------------------------------------------- reports
+
+
+def result(rows: list[Row], *, data: str, quality: int, codec: str, net: str) -> dict[str, Any]:
+    """What --json writes for one quality."""
+    return {"data": data, "quality": quality, "codec": codec, "net": net, "images": rows, "mean": mean_row(rows)}
+
+
+def _cells(row: Row) -> list[str]:
+    """The figures of a row as text: for each metric the JPEG's and, with a network, the restored one's and the gain."""
+    cells = []
+    for name, digits in DIGITS.items():
+        cells.append(f"{row['compressed'][name]:.{digits}f}")
+        if row["restored"]:
+            cells.append(f"{row['restored'][name]:.{digits}f}")
+            cells.append(f"{row['restored'][name] - row['compressed'][name]:+.{digits}f}")
+    return cells
+
+
+def _header(restored: bool) -> list[str]:
+    parts = ("JPEG", "restored", "gain") if restored else ("JPEG",)
+    return ["image"] + [f"{header} {part}" for header in HEADERS.values() for part in parts]
+
+
+def text_table(outcome: dict[str, Any]) -> str:
+    """The table of one quality for the terminal: a title, a row an image, and the mean."""
+    restored = outcome["mean"]["restored"] is not None
+    lines = [_header(restored)]
+    lines += [[row["name"], *_cells(row)] for row in outcome["images"]]
+    lines.append(["mean", *_cells(outcome["mean"])])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    title = f"{outcome['data']}, quality {outcome['quality']}, {outcome['net']}, codec {outcome['codec']}"
+    text = []
+    for line in lines:
+        text.append("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]))
+    rule = "-" * len(text[0])
+    return "\n".join([title, rule, text[0], rule, *text[1:-1], rule, text[-1]])
+
+
+def csv_table(outcome: dict[str, Any]) -> str:
+    """The table of one quality as CSV, unrounded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    shown = [which for which in ("compressed", "restored") if outcome["mean"][which]]
+    writer.writerow(
+        ["data", "quality", "codec", "net", "image"] + [f"{which}_{name}" for which in shown for name in METRICS]
+    )
+    first = [outcome[key] for key in ("data", "quality", "codec", "net")]
+    for row in [*outcome["images"], {"name": "mean", **outcome["mean"]}]:
+        writer.writerow([*first, row["name"], *(row[which][name] for which in shown for name in METRICS)])
+    return text.getvalue()
+
+
+# ---------------------------------------------------------------------------------------------- program
+
+
+def find_images(data: str, root: str | Path) -> tuple[list[Path], Path]:
+    """The images of a data set by name, or of any folder, and the folder that holds them.
+
+    Raises:
+        UserError: if it is not there, saying where it was looked for.
+    """
+    if data == "sample":
+        import skimage.data
+
+        folder = Path(skimage.data.__file__).parent
+        return [folder / name for name in SAMPLE], folder
+    if data in DATASETS:
+        places = [Path(root, place) for place in DATASETS[data]]
+        folder = next((place for place in places if place.is_dir()), None)
+        if folder is None:
+            raise UserError(
+                f"{data} is not in {str(root)!r}: put its images into {str(places[0])!r} or give --dataroot"
+            )
+    else:
+        folder = Path(data)
+        if not folder.is_dir():
+            raise UserError(f"--gtdata {data!r} is neither a folder nor one of {', '.join(DATASETS)}, sample")
+    return image_files(folder), folder
+
+
+def open_model(options: Namespace, loader: str) -> Model | None:
+    """The model of --model on the device of --cuda, or None without one.
+
+    Raises:
+        UserError: if the checkpoint is another script's.
+    """
+    device = distributed.choose_device(options.cuda, options.gpus)
+    distributed.start(device)
+    if options.model in ("", "none"):
+        return None
+    model = load_model(options.model, device)
+    needed = SCRIPTS[model.loader]
+    if model.loader != loader:
+        raise UserError(
+            f"{options.model!r} holds {model.title}, which {SCRIPTS[loader]} does not evaluate: use {needed}"
+        )
+    return model
+
+
+def main(options: Namespace, loader: str) -> int:
+    """Run eval.py, eval_qm.py or eval_qmg.py, which differ in the ``loader`` of their networks."""
+    try:
+        model = open_model(options, loader)
+        if options.GT:
+            return _evaluate_ground_truth(options, model, padded=loader != "jpeg")
+        return _restore_folder(options, model)
+    finally:
+        distributed.stop()
+
+
+def _evaluate_ground_truth(options: Namespace, model: Model | None, *, padded: bool) -> int:
+    mode = check_color_mode(options.colorMode)
+    first = distributed.rank() == 0
+    if model is not None and model.color_mode != mode:
+        mode = model.color_mode
+        if first:
+            print(f"note: {options.model} was trained with --colorMode {mode}, which is used", file=sys.stderr)
+    files, folder = find_images(options.gtdata, options.dataroot)
+    codec = PillowCodec()
+    net = "JPEG alone" if model is None else f"{model.title} {model.source}"
+    outcomes = []
+    for quality in options.quality:
+        pictures = RESULTS / options.save / f"quality_{quality}" if options.save else None
+        rows = evaluate(
+            files, model, mode=mode, quality=quality, codec=codec, padded=padded, root=folder, pictures=pictures,
+            progress=first,
+        )  # fmt: skip
+        outcome = result(rows, data=f"{options.gtdata} {mode}", quality=quality, codec=codec.name, net=net)
+        outcomes.append(outcome)
+        if first:
+            print(text_table(outcome), end="\n\n", flush=True)
+            if pictures:
+                write_text(pictures / "metrics.csv", csv_table(outcome))
+    if first and options.save:
+        print(f"pictures and tables are in {RESULTS / options.save}")
+    if first and options.json:
+        content = outcomes if len(outcomes) > 1 else outcomes[0]
+        write_text(options.json, json.dumps(content, indent=1) + "\n")
+    return 0
+
+
+def _restore_folder(options: Namespace, model: Model | None) -> int:
+    from restore import restore_files
+
+    if model is None:
+        raise UserError("without --GT the JPEGs of --realdatapath are restored, which takes a --model")
+    return restore_files(
+        [options.realdatapath], RESULTS / (options.save or "restored"), model, folder=True, overwrite=True
+    )

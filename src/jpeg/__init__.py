@@ -1,0 +1,1 @@
+"""JPEG: codecs, quantization tables and quantization maps."""

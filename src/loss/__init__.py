@@ -1,0 +1,28 @@
+"""Losses by name: functions of B x C x H x W images that return one value a sample, B."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from utils.errors import UserError
+
+
+def l1(restored: Tensor, ground_truth: Tensor) -> Tensor:
+    """Mean absolute difference of each sample."""
+    return (restored - ground_truth).abs().mean((1, 2, 3))
+
+
+def l2(restored: Tensor, ground_truth: Tensor) -> Tensor:
+    """Mean squared difference of each sample."""
+    return (restored - ground_truth).square().mean((1, 2, 3))
+
+
+LOSSES = {"L1": l1, "L2": l2}
+
+
+def build_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss called ``name``; raises UserError listing the valid names."""
+    try:
+        return LOSSES[name]
+    except KeyError:
+        raise UserError(f"the loss {name!r} is unknown: choose --loss from {', '.join(LOSSES)}") from None

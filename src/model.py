@@ -1,0 +1,60 @@
+"""A network ready to restore images, with all that its checkpoint says of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+import dataset
+import nets
+from engine import restore_image
+from jpeg.codec import Compressed
+from utils import checkpoint
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and its way in.
+
+    Attributes:
+        network: on ``device``.
+        name: of its kind, as on the command line.
+        channels: 3 for colour, 1 for gray.
+        device: where it runs.
+        source: the checkpoint it came from, for tables of results.
+    """
+
+    network: nn.Module
+    name: str
+    channels: int
+    device: torch.device
+    source: str = ""
+
+    @property
+    def title(self) -> str:
+        """The network's name in the paper."""
+        return nets.kind(self.name).title
+
+    @property
+    def loader(self) -> str:
+        """The name of its input in the package dataset."""
+        return nets.kind(self.name).loader
+
+    @property
+    def color_mode(self) -> str:
+        """'RGB' or 'L'."""
+        return "RGB" if self.channels == 3 else "L"
+
+    def restore(self, compressed: Compressed) -> np.ndarray:
+        """Restore a decoded JPEG of this model's colour mode: float32, H x W x C on 0..255 (engine.restore_image)."""
+        network_input = dataset.network_input(self.loader)
+        return restore_image(self.network, network_input, compressed, device=self.device)
+
+
+def load_model(path: str | Path, device: torch.device) -> Model:
+    """The model of a checkpoint; raises UserError if it can't be read (utils.checkpoint.load)."""
+    content = checkpoint.load(path)
+    network = checkpoint.build_network(content).to(device, memory_format=torch.channels_last).eval()
+    return Model(network, content["net"], checkpoint.image_channels(content), device, str(path))

@@ -1,0 +1,54 @@
+"""AR-CNN and Fast AR-CNN (Dong et al., "Compression Artifacts Reduction ...", ICCV 2015)."""
+
+from torch import Tensor, nn
+
+
+def _initialise(network: nn.Module) -> None:
+    """AR-CNN's initialisation: convolution weights normal with std 0.001, the rest as PyTorch does."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=0.001)
+
+
+class ARCNN(nn.Module):
+    """AR-CNN: feature extraction, enhancement, mapping and reconstruction with ``channels`` image channels."""
+
+    def __init__(self, *, channels: int = 3):
+        super().__init__()
+        self.base = nn.Sequential(
+            nn.Conv2d(channels, 64, 9, padding=4),
+            nn.PReLU(),
+            nn.Conv2d(64, 32, 7, padding=3),
+            nn.PReLU(),
+            nn.Conv2d(32, 16, 1),
+            nn.PReLU(),
+        )
+        self.last = nn.Conv2d(16, channels, 5, padding=2)
+        _initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map an image B x channels x H x W in [-1, 1] to the restored one of the same shape."""
+        return self.last(self.base(x))
+
+
+class FastARCNN(nn.Module):
+    """Fast AR-CNN: the same at half resolution, brought back by a transposed convolution; H and W even."""
+
+    def __init__(self, *, channels: int = 3):
+        super().__init__()
+        self.base = nn.Sequential(
+            nn.Conv2d(channels, 64, 9, stride=2, padding=4),
+            nn.PReLU(),
+            nn.Conv2d(64, 32, 1),
+            nn.PReLU(),
+            nn.Conv2d(32, 32, 7, padding=3),
+            nn.PReLU(),
+            nn.Conv2d(32, 64, 1),
+            nn.PReLU(),
+        )
+        self.last = nn.ConvTranspose2d(64, channels, 9, stride=2, padding=4, output_padding=1)
+        _initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map an image B x channels x H x W in [-1, 1] to the restored one of the same shape."""
+        return self.last(self.base(x))

@@ -1,0 +1,40 @@
+"""What every program shares: reading params.py, one-sentence errors and exit codes."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository: params.py and checkpoint/ lie here."""
+
+
+def params():
+    """The module params.py, which lies one folder above the programs (the only change of the search path)."""
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    import params
+
+    return params
+
+
+def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
+    """Call ``main(argv)`` and return its exit code.
+
+    What a user can mend (UserError, an operating system error on a file) becomes one sentence on standard
+    error and exit code 2; an interruption 130. Faults of the program itself keep their traceback.
+    """
+    try:
+        return main(argv)
+    except UserError as error:
+        message, code = f"error: {error}", 2
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        where = f": {error.filename}" if error.filename is not None else ""
+        message, code = f"error: {error.strerror or error}{where}", 2
+    except KeyboardInterrupt:
+        message, code = "interrupted", 130
+    print(message, file=sys.stderr)
+    return code

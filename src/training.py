@@ -1,0 +1,399 @@
+"""A training run: builders, epochs, validation, checkpoints, and resuming exactly where a run stopped."""
+
+import logging
+import os
+import signal
+import sys
+import time
+from argparse import Namespace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+import dataset
+import evaluation
+import nets
+from engine import train_one_epoch
+from jpeg.codec import PillowCodec
+from loss import build_loss
+from model import Model
+from utils import checkpoint, distributed
+from utils.errors import UserError
+from utils.image import COLOR_MODES, check_color_mode, image_files
+from utils.runlog import RunLog, write_options
+from utils.schedule import Schedule
+
+CHECKPOINTS = Path("checkpoint")
+LAST, BEST = "model_last.pth", "model_best.pth"
+
+ARCHITECTURE = (
+    "net", "n_colors", "in_channel", "out_channel", "in_glo_channel", "n_resblocks", "n_feats", "res_scale",
+    "global_feats", "global_hidden", "colorMode", "dataloader",
+)  # fmt: skip
+"""Options that a resumed run can't change."""
+
+log = logging.getLogger("train")
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: finished epochs.
+        samples: samples used of the epoch in progress.
+        step: optimizer steps.
+        seconds: time spent.
+        best: highest validation PSNR, dB.
+    """
+
+    epoch: int = 0
+    samples: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best: float = float("-inf")
+
+
+def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict[str, Any]]:
+    """The options to go on with and the checkpoint to go on from.
+
+    Options that the command line gives win over the run's own, which win over the defaults.
+
+    Args:
+        options: of the command line, with ``resume``, a checkpoint or a run folder.
+        given: the names of the options that the command line sets.
+
+    Raises:
+        UserError: if the checkpoint can't be resumed, or the command line changes the network.
+    """
+    path = Path(options.resume)
+    path = path / LAST if path.is_dir() else path
+    state = checkpoint.load(path)
+    if "training" not in state:
+        raise UserError(f"{str(path)!r} holds no training state to --resume: start from its weights with --pretrained")
+    old = state["opt"]
+    for name in ARCHITECTURE:
+        if name in given and getattr(options, name) != old[name]:
+            raise UserError(
+                f"--{name} {getattr(options, name)} differs from {old[name]}, with which {str(path)!r} was trained: "
+                "a resumed run keeps its network"
+            )
+    merged = vars(options) | {name: old[name] for name in vars(options) if name in old and name not in given}
+    if "savedir" not in given:
+        merged["savedir"] = os.path.abspath(path.parent)
+    changed = [
+        name for name in sorted(given - {"resume", "savedir"}) if name in old and _plain(merged[name]) != old[name]
+    ]
+    for name in changed:
+        log.warning("--%s is now %s; it was %s", name, merged[name], old[name])
+    return Namespace(**merged), state
+
+
+def _plain(value: Any) -> Any:
+    """An option as checkpoints store it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+class Training:
+    """Everything that a run holds, built from its options and, to resume, a checkpoint.
+
+    Nothing is written before all of it is built.
+    """
+
+    def __init__(self, options: Namespace, state: dict[str, Any] | None, *, resumed: bool, command: list[str]):
+        self.options, self.command = options, command
+        self.device = distributed.choose_device(options.cuda, options.gpus)
+        self.main = distributed.rank() == 0
+        check_color_mode(options.colorMode)
+        if options.precision not in ("fp32", "bf16"):
+            raise UserError(f"--precision {options.precision!r} is unknown: choose fp32 or bf16")
+        kind = nets.kind(options.net)
+        options.dataloader = options.dataloader or kind.loader
+        tables = dataset.table_channels(options.dataloader, options.colorMode)
+        if options.dataloader != kind.loader:
+            raise UserError(f"--net {options.net} takes --dataloader {kind.loader}, not {options.dataloader}")
+        channels = COLOR_MODES[options.colorMode]
+        self.folder = CHECKPOINTS / options.savedir
+        if not resumed and any(self.folder.glob("model_*.pth")):
+            raise UserError(f"{str(self.folder)!r} already holds a run: give another --savedir, or --resume it")
+        self.schedule = Schedule(options.schedule, options.lr, options.nEpochs, options.step, options.warmup)
+        self.loss_function = build_loss(options.loss)
+
+        torch.manual_seed(options.seed)
+        self.arguments = nets.arguments(options, channels, tables)
+        self.network = nets.build(options.net, self.arguments)
+        nets.initialise(self.network, options.init)
+        if options.pretrained and not resumed:
+            self._load_pretrained(options.pretrained)
+        memory_format = torch.contiguous_format if options.no_channels_last else torch.channels_last
+        self.network.to(self.device, memory_format=memory_format)
+        self.average = (
+            AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(options.ema)) if options.ema else None
+        )
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=options.lr)
+        self.progress = Progress()
+        if resumed:
+            self._load_training(state)
+        self._build_data()
+        self.callable = torch.compile(self.network) if options.compile else self.network
+        if distributed.world() > 1:
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            self.callable = DistributedDataParallel(self.callable, device_ids=ids)
+        self.autocast = (
+            torch.autocast(self.device.type, torch.bfloat16) if options.precision == "bf16" else nullcontext()
+        )
+
+    def _load_pretrained(self, path: str) -> None:
+        """Start from the weights of a checkpoint of the same network."""
+        content = checkpoint.load(path)
+        if content["net"] != self.options.net or content["arguments"] != self.arguments:
+            raise UserError(
+                f"--pretrained {path!r} is {content['net']} {content['arguments']}, but the options ask for "
+                f"{self.options.net} {self.arguments}"
+            )
+        self.network.load_state_dict(content["model"])
+
+    def _load_training(self, state: dict[str, Any]) -> None:
+        """Go on from the training state of a checkpoint."""
+        training = state["training"]
+        self.network.load_state_dict(training["weights"])
+        self.optimizer.load_state_dict(training["optimizer"])
+        self.progress = Progress(**training["progress"])
+        if self.average is not None and training["averaged"] is not None:
+            self.average.module.load_state_dict(state["model"])
+            self.average.n_averaged.fill_(training["averaged"])
+        torch.set_rng_state(training["rng"])
+        if training["cuda_rng"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(training["cuda_rng"], self.device)
+
+    def _build_data(self) -> None:
+        """Training batches and validation files; the first process decodes what is not stored yet."""
+        options = self.options
+        files, held_out = dataset.training_files(options)
+        self.validation = []
+        if options.holdout:
+            self.validation = held_out
+        elif options.validation:
+            self.validation = image_files(options.imgValidRoot)
+        if not self.main:
+            distributed.barrier()
+        rank, world = distributed.rank(), distributed.world()
+        self.batches = dataset.build_training_data(options, files=files, rank=rank, world=world)
+        if self.main:
+            distributed.barrier()
+        self.sampler = self.batches.batch_sampler
+
+    # ------------------------------------------------------------------------------------------ the run
+
+    def run(self) -> int:
+        """Train to the end, or to a signal; returns the exit code."""
+        options, progress = self.options, self.progress
+        self.received = 0
+        self.started = time.monotonic() - progress.seconds
+        self.saved = time.monotonic()
+        self.run_log = self._open_log() if self.main else None
+        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while progress.epoch < options.nEpochs or options.minutes:
+                if self._out_of_time():
+                    break
+                try:
+                    finished = self._epoch()
+                except FloatingPointError as error:
+                    raise UserError(
+                        f"{error} at step {progress.step + 1}: lower --lr or add --warmup; the last checkpoint stands"
+                    ) from None
+                if not finished and not self._out_of_time():
+                    self._save(LAST)
+                    log.info("stopped by signal %d at step %d; go on with --resume", self.stopped_by, progress.step)
+                    return 128 + self.stopped_by
+                progress.epoch, progress.samples = progress.epoch + 1, 0
+                self._end_epoch()
+            log.info("finished after %d steps, %.1f minutes", progress.step, progress.seconds / 60)
+            return 0
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            if self.run_log:
+                self.run_log.close()
+
+    def _open_log(self) -> RunLog:
+        for leftover in self.folder.glob(".*.tmp"):  # of a process killed while it wrote
+            leftover.unlink()
+        run_log = RunLog(self.folder, self.progress.step)
+        write_options(self.folder, self._options(), self.command)
+        options, progress = self.options, self.progress
+        log.info(
+            "%s: %d parameters, %s", nets.kind(options.net).title, nets.parameter_count(self.network), self.arguments
+        )
+        log.info("%d images, %d samples an epoch", len(self.batches.dataset.images), self.sampler.samples)
+        if progress.step:
+            log.info("resumed at epoch %d, sample %d, step %d", progress.epoch + 1, progress.samples, progress.step)
+        return run_log
+
+    def _on_signal(self, number: int, _frame) -> None:
+        if self.received:  # asked twice: leave at once, the last save stands
+            raise KeyboardInterrupt
+        self.received = number
+
+    def _out_of_time(self) -> bool:
+        return bool(self.options.minutes) and self.progress.seconds >= 60 * self.options.minutes
+
+    def _position(self) -> float:
+        """The place in the schedule, in epochs: of the time where that is limited, of the samples otherwise."""
+        progress = self.progress
+        if self.options.minutes:
+            return self.options.nEpochs * progress.seconds / (60 * self.options.minutes)
+        return progress.epoch + progress.samples / self.sampler.samples
+
+    def _epoch(self) -> bool:
+        """The rest of the epoch in progress; False if it was cut short."""
+        options, progress = self.options, self.progress
+        self.sampler.set_position(progress.epoch, progress.samples)
+        self.loss_sum, self.loss_steps = 0.0, 0
+        name = f"epoch {progress.epoch + 1}" + ("" if options.minutes else f"/{options.nEpochs}")
+        self.bar = tqdm(
+            desc=name,
+            total=self.sampler.samples,
+            initial=progress.samples,
+            unit="samples",
+            disable=not self.main,
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+        )
+        with self.bar, logging_redirect_tqdm([log]):
+            return train_one_epoch(
+                self.callable,
+                dataset.network_input(options.dataloader),
+                self.batches,
+                self.loss_function,
+                self.optimizer,
+                device=self.device,
+                autocast=self.autocast,
+                before_step=self._before_step,
+                after_step=self._after_step,
+            )
+
+    def _before_step(self) -> None:
+        rate = self.schedule(self._position(), self.progress.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _after_step(self, loss: float, samples: int) -> bool:
+        """Count, log and save; False to end the epoch here. All processes decide alike."""
+        progress, options = self.progress, self.options
+        values = (loss, float(samples), time.monotonic() - self.started, float(self.received))
+        loss, samples, progress.seconds, received = distributed.mean_over_processes(values, self.device)
+        samples = round(samples * distributed.world())
+        progress.step += 1
+        progress.samples += samples
+        self.loss_sum, self.loss_steps = self.loss_sum + loss, self.loss_steps + 1
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.bar.set_postfix(loss=f"{self.loss_sum / self.loss_steps:.4f}", lr=f"{rate:.2e}", refresh=False)
+        self.bar.update(samples)
+        if progress.step % options.log_every == 0:
+            self._log_row()
+        if time.monotonic() - self.saved > 60 * options.save_minutes > 0:
+            self._save(LAST)
+        self.stopped_by = round(received) and max(round(received), self.received)
+        return not received and not self._out_of_time()
+
+    def _log_row(self, **validation: float) -> None:
+        """A row of metrics: the mean loss since the last one and what validation measured."""
+        progress = self.progress
+        values = {
+            "step": progress.step,
+            "epoch": progress.epoch + round(progress.samples / self.sampler.samples, 4),
+            "samples": progress.epoch * self.sampler.samples + progress.samples,
+            "seconds": round(progress.seconds, 1),
+            "lr": self.optimizer.param_groups[0]["lr"],
+        }
+        if self.loss_steps:
+            values["loss"] = self.loss_sum / self.loss_steps
+        self.loss_sum, self.loss_steps = 0.0, 0
+        if self.run_log:
+            self.run_log.row(**values, **validation)
+
+    def _end_epoch(self) -> None:
+        """Validate and save after an epoch."""
+        validation = self._validate() if self.validation else {}
+        self._log_row(**validation)
+        if validation.get("psnr", float("-inf")) > self.progress.best:
+            self.progress.best = validation["psnr"]
+            if self.main:
+                checkpoint.save(self.folder / BEST, self._content())
+        self._save(f"model_epoch_{self.progress.epoch}.pth")
+        self._save(LAST)
+
+    def _validate(self) -> dict[str, float]:
+        """Mean figures on the validation images at --valid_quality, by the function that evaluation uses."""
+        options = self.options
+        network = self.average.module if self.average is not None else self.network
+        model = Model(network, options.net, COLOR_MODES[options.colorMode], self.device)
+        rows = evaluation.evaluate(
+            self.validation, model, mode=options.colorMode, quality=options.valid_quality, codec=PillowCodec()
+        )
+        mean = evaluation.mean_row(rows)
+        figures = {"input_psnr": mean["compressed"]["psnr"], **mean["restored"]}
+        log.info(
+            "epoch %d: validation at quality %d: PSNR %.3f dB (%+.3f), SSIM %.4f, PSNR-B %.3f dB",
+            self.progress.epoch,
+            options.valid_quality,
+            figures["psnr"],
+            figures["psnr"] - figures["input_psnr"],
+            figures["ssim"],
+            figures["psnr_b"],
+        )
+        return figures
+
+    # -------------------------------------------------------------------------------------- checkpoints
+
+    def _options(self) -> dict[str, Any]:
+        return {name: _plain(value) for name, value in vars(self.options).items()}
+
+    def _content(self) -> dict[str, Any]:
+        """A checkpoint of the weights to use: the averaged ones with --ema."""
+        network = self.average.module if self.average is not None else self.network
+        return checkpoint.describe(network, self.options.net, self.arguments, self._options(), self.progress.epoch)
+
+    def _save(self, name: str) -> None:
+        """Write a checkpoint to resume from (first process only)."""
+        self.saved = time.monotonic()
+        if not self.main:
+            return
+        content = self._content()
+        content["training"] = {
+            "weights": {key: value.detach().cpu().contiguous() for key, value in self.network.state_dict().items()},
+            "optimizer": self.optimizer.state_dict(),
+            "progress": asdict(self.progress),
+            "averaged": int(self.average.n_averaged) if self.average is not None else None,
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+        checkpoint.save(self.folder / name, content)
+
+
+def train(options: Namespace, state: dict[str, Any] | None, *, command: list[str]) -> int:
+    """Train from the start, or from the checkpoint ``state`` if ``options.resume`` is set; returns the exit code."""
+    device = distributed.choose_device(options.cuda, options.gpus)
+    distributed.start(device)
+    _log_to_terminal()
+    try:
+        return Training(options, state, resumed=bool(options.resume), command=command).run()
+    finally:
+        distributed.stop()
+
+
+def _log_to_terminal() -> None:
+    """Messages of the first process on standard error, once."""
+    log.setLevel(logging.INFO if distributed.rank() == 0 else logging.ERROR)
+    if not log.handlers:
+        log.addHandler(logging.StreamHandler())

@@ -1,0 +1,1 @@
+"""Metrics, images, checkpoints and processes: what every part of the system uses."""

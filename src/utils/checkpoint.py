@@ -1,0 +1,99 @@
+"""Checkpoints: data that rebuild their own network, in this project's format or the published program's."""
+
+import pickle
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import nets
+from utils import legacy
+from utils.errors import UserError
+from utils.files import atomic_write
+
+FORMAT = 1
+
+
+def describe(network: nn.Module, name: str, arguments: dict[str, Any], options: dict[str, Any], epoch: int) -> dict:
+    """The content of a checkpoint: what rebuilds the network, and the options and epoch that made it.
+
+    Keys: ``format``; ``net`` and ``arguments`` of `nets.build`; ``model``, the state dict; ``opt``, the options;
+    ``epoch``. A checkpoint to resume from has ``training`` besides.
+    """
+    return {
+        "format": FORMAT,
+        "net": name,
+        "arguments": arguments,
+        "model": {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()},
+        "opt": options,
+        "epoch": epoch,
+    }
+
+
+def save(path: str | Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all: a disk that fills up costs the new file, never an old one."""
+    stream = BytesIO()
+    torch.save(content, stream)
+    with atomic_write(path) as file:
+        file.write(stream.getbuffer())
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of this project or of the published program as `describe` makes it, tensors on the CPU.
+
+    Nothing in the file is executed.
+
+    Raises:
+        UserError: if the file is missing, damaged or no checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"the checkpoint {str(path)!r} does not exist")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        IndexError,
+    ):
+        return _from_legacy(legacy.load(path))
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{str(path)!r} is no checkpoint of this project (format {FORMAT})")
+    return content
+
+
+def _from_legacy(old: legacy.LegacyCheckpoint) -> dict[str, Any]:
+    arguments = nets.infer_arguments(old.name, old.state, old.res_scale)
+    network = nets.build(old.name, arguments)
+    try:
+        network.load_state_dict(old.state)
+    except RuntimeError as error:
+        raise UserError(f"the published checkpoint does not fit its own network {old.name}: {error}") from None
+    return describe(network, old.name, arguments, old.options, old.epoch)
+
+
+def build_network(content: dict[str, Any]) -> nn.Module:
+    """The network of a checkpoint, with its weights.
+
+    Raises:
+        UserError: if weights and description contradict each other.
+    """
+    network = nets.build(content["net"], content["arguments"])
+    try:
+        network.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise UserError(f"the checkpoint's weights do not fit its network {content['net']}: {error}") from None
+    return network
+
+
+def image_channels(content: dict[str, Any]) -> int:
+    """3 for a checkpoint that restores colour, 1 for gray."""
+    arguments = content["arguments"]
+    return arguments["channels"] if "channels" in arguments else arguments["out_channel"]
