@@ -246,6 +246,13 @@ def convert_parser() -> Parser:
     return parser
 
 
+def demo_parser() -> Parser:
+    """Options of src/demo.py."""
+    parser = Parser(prog="demo.py", description="Restore and evaluate scikit-image's photographs at quality 10.")
+    parser.add_argument("--model", default="", metavar="PATH", help="colour checkpoint (default: the one shipped)")
+    return parser
+
+
 def given_options(parser: Parser, argv: list[str]) -> set[str]:
     """The names of the options that ``argv`` itself sets, as opposed to those left at their defaults."""
     unset = object()

@@ -11,7 +11,17 @@ import dataset
 import nets
 from engine import restore_image
 from jpeg.codec import Compressed
+from program import ROOT
 from utils import checkpoint
+
+SHIPPED = {"RGB": ("qgcn_rgb.pth", "qcn_rgb.pth"), "L": ("qgcn_gray.pth", "qcn_gray.pth")}
+"""Colour mode -> checkpoints of this repository, the best first."""
+
+
+def shipped_checkpoint(mode: str) -> Path | None:
+    """The best checkpoint for colour mode 'RGB' or 'L' that this repository holds, or None."""
+    paths = (ROOT / "checkpoint" / name for name in SHIPPED[mode])
+    return next((path for path in paths if path.is_file()), None)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from program import ROOT, params, run
+from program import params, run
 from utils.errors import UserError
 
-DEFAULT_MODEL = ROOT / "checkpoint" / "qcn_rgb.pth"
 DEFAULT_OUTPUT = Path("results") / "restored"
 
 
@@ -100,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     """Restore as ``argv`` (default: the command line) says; returns the exit code."""
     options = params().restore_parser().parse_args(argv)
 
-    from model import load_model
+    from model import load_model, shipped_checkpoint
     from utils import distributed
 
     single = len(options.inputs) == 1 and Path(options.inputs[0]).is_file()
@@ -111,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     device = distributed.choose_device(options.cuda, options.gpus)
     distributed.start(device)
     try:
-        model = load_model(options.model or DEFAULT_MODEL, device)
+        model = load_model(options.model or shipped_checkpoint("RGB"), device)
         return restore_files(options.inputs, named, model, folder=not to_file, overwrite=options.overwrite)
     finally:
         distributed.stop()
