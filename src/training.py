@@ -212,8 +212,8 @@ class Training:
                     ) from None
                 if not finished and not self._out_of_time():
                     self._save(LAST)
-                    log.info("stopped by signal %d at step %d; go on with --resume", self.stopped_by, progress.step)
-                    return 128 + self.stopped_by
+                    log.info("stopped by signal %d at step %d; go on with --resume", self.received, progress.step)
+                    return 128 + self.received
                 progress.epoch, progress.samples = progress.epoch + 1, 0
                 self._end_epoch()
             log.info("finished after %d steps, %.1f minutes", progress.step, progress.seconds / 60)
@@ -303,12 +303,15 @@ class Training:
             self._log_row()
         if time.monotonic() - self.saved > 60 * options.save_minutes > 0:
             self._save(LAST)
-        self.stopped_by = round(received) and max(round(received), self.received)
+        if received:  # by any process
+            self.received = self.received or signal.SIGTERM
         return not received and not self._out_of_time()
 
     def _log_row(self, **validation: float) -> None:
-        """A row of metrics: the mean loss since the last one and what validation measured."""
+        """A row of metrics: the mean loss since the last one and what validation measured, if there is anything."""
         progress = self.progress
+        if not self.loss_steps and not validation:
+            return
         values = {
             "step": progress.step,
             "epoch": progress.epoch + round(progress.samples / self.sampler.samples, 4),
