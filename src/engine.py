@@ -76,8 +76,8 @@ def restore_image(
         float32, H x W x C on 0..255, not rounded.
     """
     height, width = compressed.pixels.shape[:2]
-    pixels = torch.from_numpy(np.ascontiguousarray(pad_to_multiple(compressed.pixels, BLOCK).transpose(2, 0, 1)))
-    tables = torch.from_numpy(compressed.tables)
+    pixels = torch.tensor(pad_to_multiple(compressed.pixels, BLOCK)).permute(2, 0, 1)
+    tables = torch.tensor(compressed.tables)
     network.eval()
     restored = network(network_input(pixels[None].to(device), tables[None].to(device)))
     restored = unscale(restored[0].float()).clamp(0, 255).permute(1, 2, 0)

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import warnings
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,8 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
         rank=rank,
         world=world,
     )
+    # --threads is what the user asked for; torch's advice about it would come once an epoch.
+    warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
     data = CompressedCrops(images=store, size=options.size, qualities=tuple(options.quality), seed=options.seed)
     return DataLoader(
         data,
