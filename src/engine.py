@@ -7,17 +7,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dataset import NetworkInput
+from dataset import Loader
 from dataset.crops import Batch
 from dataset.jpeg import scale, unscale
 from jpeg.codec import Compressed
 from jpeg.tables import BLOCK
 from utils.image import pad_to_multiple
 
+TILE = 1024
+"""Side of the tiles in which large images are restored, pixels: small enough for a laptop's memory."""
+
 
 def train_one_epoch(
     network: nn.Module,
-    network_input: NetworkInput,
+    loader: Loader,
     batches: Iterable[Batch],
     loss_function: Callable[[Tensor, Tensor], Tensor],
     optimizer: torch.optim.Optimizer,
@@ -30,7 +33,7 @@ def train_one_epoch(
     """Take a step for every batch.
 
     Args:
-        network_input: assembles the network's argument from compressed pixels and tables.
+        loader: assembles the network's input.
         loss_function: (restored, ground truth), both B x C x H x W about [-1, 1] -> one value a sample.
         autocast: entered around the forward pass.
         before_step: called before each step; sets the learning rate.
@@ -47,7 +50,8 @@ def train_one_epoch(
         before_step()
         batch = Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
         with autocast:
-            restored = network(network_input(batch.compressed, batch.tables))
+            whole = loader.whole_image(batch.compressed)
+            restored = network(loader.network_input(batch.compressed, batch.tables, whole))
         losses = loss_function(restored.float(), scale(batch.ground_truth))
         loss = (losses * batch.weights).sum()
         value = loss.item()
@@ -63,25 +67,52 @@ def train_one_epoch(
 
 @torch.inference_mode()
 def restore_image(
-    network: nn.Module, network_input: NetworkInput, compressed: Compressed, *, device: torch.device
+    network: nn.Module,
+    loader: Loader,
+    compressed: Compressed,
+    *,
+    device: torch.device,
+    dtype: type = np.float32,
+    tile: int = TILE,
 ) -> np.ndarray:
     """Restore one decoded JPEG of any size, the one way for validation, evaluation and users' files.
 
     The image is padded at the bottom and right to whole blocks by edge replication and the result cropped back.
+    Large images go through the network in tiles, each with a halo of the network's reach, so that the result is the
+    whole image's to float rounding; what the loader takes from the whole image is made once.
 
     Args:
         compressed: uint8 pixels H x W x C and tables T x 8 x 8, with C and T as the network takes them.
+        dtype: of the result: np.float32, not rounded, or rounded to np.uint8 or np.uint16.
+        tile: side of a tile without its halo, pixels, a multiple of 8.
 
     Returns:
-        float32, H x W x C on 0..255, not rounded.
+        H x W x C on 0..255 (float32, uint8) or 0..65535 (uint16).
     """
+    assert tile % BLOCK == 0
     height, width = compressed.pixels.shape[:2]
-    pixels = torch.tensor(pad_to_multiple(compressed.pixels, BLOCK)).permute(2, 0, 1)
-    tables = torch.tensor(compressed.tables)
+    pixels = torch.tensor(pad_to_multiple(compressed.pixels, BLOCK)).permute(2, 0, 1)[None]
+    tables = torch.tensor(compressed.tables)[None].to(device)
+    halo = -(-network.halo // BLOCK) * BLOCK
     network.eval()
-    restored = network(network_input(pixels[None].to(device), tables[None].to(device)))
-    restored = unscale(restored[0].float()).clamp(0, 255).permute(1, 2, 0)
-    return restored[:height, :width].cpu().numpy()
+    whole = loader.whole_image(pixels.to(device))
+    restored = np.empty((*pixels.shape[2:], pixels.shape[1]), dtype)
+    for top in range(0, pixels.shape[2], tile):
+        for left in range(0, pixels.shape[3], tile):
+            above, before = min(top, halo), min(left, halo)
+            part = pixels[..., top - above : top + tile + halo, left - before : left + tile + halo].to(device)
+            output = network(loader.network_input(part, tables, whole))
+            output = output[0, :, above : above + tile, before : before + tile].permute(1, 2, 0)
+            restored[top : top + tile, left : left + tile] = _levels(unscale(output.float()), dtype).cpu().numpy()
+    return restored[:height, :width]
+
+
+def _levels(values: Tensor, dtype: type) -> Tensor:
+    """Floats on 0..255 clipped and, for integer types, rounded to the type's levels."""
+    values = values.clamp(0, 255)
+    if dtype is np.float32:
+        return values
+    return (values * (np.iinfo(dtype).max / 255)).round().to(torch.uint8 if dtype is np.uint8 else torch.int32)
 
 
 def to_bytes(restored: np.ndarray) -> np.ndarray:

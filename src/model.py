@@ -59,8 +59,8 @@ class Model:
 
     def restore(self, compressed: Compressed) -> np.ndarray:
         """Restore a decoded JPEG of this model's colour mode: float32, H x W x C on 0..255 (engine.restore_image)."""
-        network_input = dataset.network_input(self.loader)
-        return restore_image(self.network, network_input, compressed, device=self.device)
+        loader = dataset.get_loader(self.loader)
+        return restore_image(self.network, loader, compressed, device=self.device)
 
 
 def load_model(path: str | Path, device: torch.device) -> Model:

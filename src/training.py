@@ -270,7 +270,7 @@ class Training:
         with self.bar, logging_redirect_tqdm([log]):
             return train_one_epoch(
                 self.callable,
-                dataset.network_input(options.dataloader),
+                dataset.get_loader(options.dataloader),
                 self.batches,
                 self.loss_function,
                 self.optimizer,

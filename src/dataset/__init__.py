@@ -5,9 +5,8 @@ import os
 import signal
 import warnings
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader
@@ -20,23 +19,38 @@ from utils.errors import UserError
 from utils.image import COLOR_MODES, image_files
 
 LOADERS = {"jpeg": jpeg, "jpeg_qm": jpeg_qm, "jpeg_qmg": jpeg_qmg}
-"""Name on the command line -> module with ``network_input`` and TABLES, whether it takes quantization tables."""
-
-NetworkInput = Callable[[torch.Tensor, torch.Tensor], Any]
-"""Compressed pixels (uint8, B x C x H x W) and tables (uint8, B x T x 8 x 8) -> the argument of a network."""
+"""Name on the command line -> module, a `Loader`."""
 
 
-def network_input(loader: str) -> NetworkInput:
-    """The one function that assembles the input of networks of this loader, in training and everywhere else."""
-    return _loader(loader).network_input
+class Loader(Protocol):
+    """What the modules of LOADERS offer: the one way to assemble a network's input, in training and elsewhere.
+
+    Attributes:
+        TABLES: whether the network takes quantization tables.
+    """
+
+    TABLES: bool
+
+    def whole_image(self, compressed: torch.Tensor) -> Any:
+        """What the whole image (uint8, B x C x H x W) contributes to the input of each of its parts."""
+
+    def network_input(self, compressed: torch.Tensor, tables: torch.Tensor, whole: Any) -> Any:
+        """The argument of the network for an image or a part of it that starts at whole blocks.
+
+        Args:
+            compressed: uint8, B x C x H x W.
+            tables: uint8, B x T x 8 x 8.
+            whole: of `whole_image`.
+        """
 
 
 def table_channels(loader: str, mode: str) -> int:
     """Quantization maps that go into a network: 2 in colour, 1 in gray, 0 for a loader without tables."""
-    return (2 if COLOR_MODES[mode] == 3 else 1) if _loader(loader).TABLES else 0
+    return (2 if COLOR_MODES[mode] == 3 else 1) if get_loader(loader).TABLES else 0
 
 
-def _loader(name: str):
+def get_loader(name: str) -> Loader:
+    """The loader called ``name``; raises UserError listing the valid names."""
     try:
         return LOADERS[name]
     except KeyError:
@@ -60,7 +74,7 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
         UserError: if no image is large enough, or options contradict each other.
     """
     log = logging.getLogger("train")
-    if _loader(options.dataloader).TABLES and options.size % BLOCK:
+    if get_loader(options.dataloader).TABLES and options.size % BLOCK:
         raise UserError(f"--size {options.size} is not a multiple of {BLOCK}, which quantization maps need")
     if options.size % 2:
         raise UserError(f"--size {options.size} is odd: the networks need an even size")

@@ -15,6 +15,10 @@ def unscale(values: Tensor) -> Tensor:
     return (values * 0.5 + 0.5) * 255
 
 
-def network_input(compressed: Tensor, tables: Tensor) -> Tensor:
+def whole_image(compressed: Tensor) -> None:
+    """What the whole image contributes to the input of each of its parts: nothing."""
+
+
+def network_input(compressed: Tensor, tables: Tensor, whole: None) -> Tensor:
     """Pixels (uint8, B x C x H x W) in [-1, 1]; the tables are not used."""
     return scale(compressed)

@@ -10,7 +10,11 @@ from utils.resize import resize_cubic
 TABLES = True
 
 
-def network_input(compressed: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
-    """The input of QCN and the global image, B x C x 112 x 112: the compressed pixels resized, both in [-1, 1]."""
-    global_image = resize_cubic(scale(compressed), GLOBAL_SIZE, GLOBAL_SIZE)
-    return jpeg_qm.network_input(compressed, tables), global_image
+def whole_image(compressed: Tensor) -> Tensor:
+    """The global image, B x C x 112 x 112 in [-1, 1]: the whole compressed image (uint8, B x C x H x W) resized."""
+    return scale(resize_cubic(compressed, GLOBAL_SIZE, GLOBAL_SIZE))
+
+
+def network_input(compressed: Tensor, tables: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
+    """The input of QCN for an image or a part of it, and the global image of the whole."""
+    return jpeg_qm.network_input(compressed, tables, None), whole

@@ -11,7 +11,12 @@ def _initialise(network: nn.Module) -> None:
 
 
 class ARCNN(nn.Module):
-    """AR-CNN: feature extraction, enhancement, mapping and reconstruction with ``channels`` image channels."""
+    """AR-CNN: feature extraction, enhancement, mapping and reconstruction with ``channels`` image channels.
+
+    ``halo`` is how far from an output pixel, in pixels, the input can still change it.
+    """
+
+    halo = 4 + 3 + 2  # half of 9, 7 and 5
 
     def __init__(self, *, channels: int = 3):
         super().__init__()
@@ -33,6 +38,8 @@ class ARCNN(nn.Module):
 
 class FastARCNN(nn.Module):
     """Fast AR-CNN: the same at half resolution, brought back by a transposed convolution; H and W even."""
+
+    halo = 4 + 2 * 3 + 4  # 9x9 with stride 2, 7x7 at half resolution, transposed 9x9
 
     def __init__(self, *, channels: int = 3):
         super().__init__()

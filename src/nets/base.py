@@ -41,6 +41,15 @@ def upscale(n_feats: int) -> nn.Sequential:
     return nn.Sequential(conv3x3(n_feats, HALF**2 * n_feats, bias=True), nn.PixelShuffle(HALF))
 
 
+def branch_halo(convolutions: int) -> int:
+    """The reach, in pixels, of a restoration branch with so many 3x3 convolutions at half resolution.
+
+    To either side: conv_output 1, then ``convolutions`` positions of two pixels, then downscale's four taps and
+    conv_input 1; at worst 2 pixels more, since two output pixels share a position.
+    """
+    return HALF * convolutions + 4
+
+
 def residual_blocks(count: int, n_feats: int, res_scale: float) -> nn.Sequential:
     """``count`` >= 0 residual blocks in a row."""
     return nn.Sequential(*(Residual_Block(n_feats, res_scale) for _ in range(count)))

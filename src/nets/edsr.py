@@ -3,7 +3,17 @@
 import torch
 from torch import Tensor, nn
 
-from nets.base import HALF, conv3x3, downscale, initialise_published, need_features, residual_blocks, set_delta, upscale
+from nets.base import (
+    HALF,
+    branch_halo,
+    conv3x3,
+    downscale,
+    initialise_published,
+    need_features,
+    residual_blocks,
+    set_delta,
+    upscale,
+)
 
 
 class Net(nn.Module):
@@ -48,6 +58,11 @@ class Net(nn.Module):
         deep = self.conv_mid(self.residual(deep))  # B x F x H/2 x W/2
         deep = self.upscale(deep)  # B x F x H x W
         return self.conv_output(deep + shallow)  # B x out_channel x H x W
+
+    @property
+    def halo(self) -> int:
+        """How far from an output pixel, in pixels, the input can still change it."""
+        return branch_halo(2 * len(self.residual) + 2)
 
     @torch.no_grad()
     def initialise_identity(self) -> None:

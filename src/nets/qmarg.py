@@ -3,7 +3,17 @@
 import torch
 from torch import Tensor, nn
 
-from nets.base import HALF, conv3x3, downscale, initialise_published, need_features, residual_blocks, set_delta, upscale
+from nets.base import (
+    HALF,
+    branch_halo,
+    conv3x3,
+    downscale,
+    initialise_published,
+    need_features,
+    residual_blocks,
+    set_delta,
+    upscale,
+)
 
 GLOBAL_SIZE = 112
 """Side of the resized image that the global branch sees, pixels (paper section III-C)."""
@@ -104,6 +114,11 @@ class Net(nn.Module):
         """Merged features, B x F x H/2 x W/2 -> image, B x out_channel x H x W; there is no full-resolution skip."""
         features = self.conv_mid(_with_skip(self.residual2, features))
         return self.conv_output(self.upscale(features))
+
+    @property
+    def halo(self) -> int:
+        """How far from an output pixel, in pixels, the input of the restoration branch can still change it."""
+        return branch_halo(2 * (len(self.residual1) + len(self.residual2)) + 3)
 
     @torch.no_grad()
     def initialise_identity(self) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 _COLUMNS_AT_ONCE = 512
+_ROWS_AT_ONCE = 1024
 
 
 @lru_cache(maxsize=256)
@@ -26,12 +27,17 @@ def resize_matrix(old: int, new: int) -> Tensor:
 
 
 def resize_cubic(images: Tensor, height: int, width: int) -> Tensor:
-    """Resize floating-point images B x C x H x W as ``skimage.transform.resize(image, (height, width), order=3)``.
+    """Resize images B x C x H x W as ``skimage.transform.resize(image, (height, width), order=3)`` does.
 
-    As there, each image is clipped to its own range of values over all channels.
+    As there, each image is clipped to its own range of values over all channels, which is otherwise kept. Integer
+    images are converted to float32 strip by strip, so that a large one needs little memory.
     """
-    rows = resize_matrix(images.shape[2], height).to(images)
-    columns = resize_matrix(images.shape[3], width).to(images)
-    resized = rows @ images @ columns.T
+    dtype = images.dtype if images.is_floating_point() else torch.float32
+    rows = resize_matrix(images.shape[2], height).to(images.device, dtype)
+    columns = resize_matrix(images.shape[3], width).to(images.device, dtype)
+    resized = sum(
+        rows[:, top : top + _ROWS_AT_ONCE] @ images[:, :, top : top + _ROWS_AT_ONCE].to(dtype)
+        for top in range(0, images.shape[2], _ROWS_AT_ONCE)
+    )
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
-    return resized.clamp(low, high)
+    return (resized @ columns.T).clamp(low.to(dtype), high.to(dtype))
