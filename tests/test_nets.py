@@ -213,8 +213,11 @@ def test_published_initialisation():
     assert small.base[1].weight.item() == 0.25
 
 
-@pytest.mark.parametrize("count", [0, 1, 3])
-@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [(name, count) for name in ("edsr", "qmar", "qmarg") for count in (0, 1, 3)]
+    + [("arcnn", 0), ("arcnn-FastARCNN", 0)],
+)
 def test_the_halo_is_the_reach_of_the_gradient(name, count):
     changes = {} if name.startswith("arcnn") else {"n_resblocks": count, "n_feats": 4, "res_scale": 1.0}
     network = nets.build(name, network_arguments(name, 1, **changes)).double()

@@ -1,6 +1,7 @@
 """Checkpoints: data that rebuild their own network, in this project's format or the published program's."""
 
 import pickle
+import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,18 @@ from utils.errors import UserError
 from utils.files import atomic_write
 
 FORMAT = 1
+
+UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    AttributeError,
+    TypeError,
+    OSError,
+)
+"""What torch.load raises for files that are damaged or not its own."""
 
 
 def describe(network: nn.Module, name: str, arguments: dict[str, Any], options: dict[str, Any], epoch: int) -> dict:
@@ -52,17 +65,9 @@ def load(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"the checkpoint {str(path)!r} does not exist")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        IndexError,
-    ):
+        with warnings.catch_warnings(action="ignore"):  # torch's advice on files that are not its own: told below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE:
         return _from_legacy(legacy.load(path))
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{str(path)!r} is no checkpoint of this project (format {FORMAT})")
@@ -70,13 +75,14 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def _from_legacy(old: legacy.LegacyCheckpoint) -> dict[str, Any]:
-    arguments = nets.infer_arguments(old.name, old.state, old.res_scale)
-    network = nets.build(old.name, arguments)
+    """A published checkpoint in this project's format."""
+    content = {"format": FORMAT, "net": old.name, "model": old.state, "opt": old.options, "epoch": old.epoch}
     try:
-        network.load_state_dict(old.state)
-    except RuntimeError as error:
-        raise UserError(f"the published checkpoint does not fit its own network {old.name}: {error}") from None
-    return describe(network, old.name, arguments, old.options, old.epoch)
+        content["arguments"] = nets.infer_arguments(old.name, old.state, old.res_scale)
+    except (KeyError, ValueError) as error:
+        raise UserError(f"the published checkpoint lacks weights of its network {old.name}: {error}") from None
+    build_network(content)
+    return content
 
 
 def build_network(content: dict[str, Any]) -> nn.Module:
@@ -85,11 +91,12 @@ def build_network(content: dict[str, Any]) -> nn.Module:
     Raises:
         UserError: if weights and description contradict each other.
     """
-    network = nets.build(content["net"], content["arguments"])
     try:
+        network = nets.build(content["net"], content["arguments"])
         network.load_state_dict(content["model"])
-    except RuntimeError as error:
-        raise UserError(f"the checkpoint's weights do not fit its network {content['net']}: {error}") from None
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"the checkpoint's weights do not fit its own description: {reason}") from None
     return network
 
 

@@ -117,6 +117,8 @@ FUNCTIONS = {
     "torch.nn.backends.thnn._get_thnn_function_backend": _nothing,
     "torch.device": _nothing,
     "torch.Size": tuple,
+    "__builtin__.set": set,  # later versions' list of buffers that are not saved
+    "builtins.set": set,
     **{f"torch.{name}": dtype for name, dtype in STORAGE_TYPES.items()},
     **{f"torch.cuda.{name}": dtype for name, dtype in STORAGE_TYPES.items()},
 }

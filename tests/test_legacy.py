@@ -1,0 +1,164 @@
+"""Checkpoints of the published program, made here in both formats, and files that want to do harm."""
+
+import io
+import os
+import pickle
+import random
+import struct
+
+import pytest
+import torch
+from conftest import network_arguments, refused
+from published_format import data_parallel, write
+
+import nets
+from utils import checkpoint, legacy
+from utils.errors import UserError
+
+OPTIONS = {"net": "qmar", "n_resblocks": 2, "colorMode": "RGB", "quality": "[1,60]", "cuda": True, "resume": None}
+
+
+def published(path, name, *, stream=True, parallel=False, location="cpu", channels=3, **changes):
+    torch.manual_seed(3)
+    network = nets.build(name, network_arguments(name, channels, **changes))
+    module = data_parallel(network) if parallel else network
+    write(path, {"epoch": 17, "model": module, "opt": OPTIONS}, stream=stream, location=location)
+    return network
+
+
+@pytest.mark.parametrize("location", ["cpu", "cuda:0"])
+@pytest.mark.parametrize("parallel", [False, True], ids=["single", "DataParallel"])
+@pytest.mark.parametrize("stream", [True, False], ids=["torch-0.4.1", "zip"])
+@pytest.mark.parametrize("name", ["qmar", "qmarg", "edsr", "arcnn", "arcnn-FastARCNN"])
+def test_published_checkpoints_load(tmp_path, name, stream, parallel, location):
+    path = tmp_path / "QCN_RGB_[10,50].pth"
+    network = published(path, name, stream=stream, parallel=parallel, location=location)
+    content = checkpoint.load(path)
+    assert (content["net"], content["epoch"], content["opt"]["quality"]) == (name, 17, "[1,60]")
+    rebuilt = checkpoint.build_network(content)
+    for key, value in network.state_dict().items():
+        assert torch.equal(rebuilt.state_dict()[key], value), key
+    assert rebuilt.state_dict().keys() == network.state_dict().keys()
+
+
+def test_a_file_written_by_todays_torch_loads(tmp_path):
+    network = nets.build("qmarg", network_arguments("qmarg", 1))
+    for zipped in (True, False):
+        path = tmp_path / "whole_module.pth"
+        torch.save({"epoch": 1, "model": network, "opt": OPTIONS}, path, _use_new_zipfile_serialization=zipped)
+        rebuilt = checkpoint.build_network(checkpoint.load(path))
+        assert torch.equal(rebuilt.conv_global_l[0].weight, network.conv_global_l[0].weight)
+
+
+def test_res_scale_comes_from_the_blocks(tmp_path):
+    path = tmp_path / "old.pth"
+    published(path, "qmar", res_scale=0.25)
+    assert checkpoint.load(path)["arguments"]["res_scale"] == 0.25
+
+
+def test_a_lost_block_stays_lost(tmp_path):
+    # The published QGCN with an odd n_resblocks has one block fewer than its options say.
+    path = tmp_path / "old.pth"
+    torch.manual_seed(0)
+    network = nets.build("qmarg", network_arguments("qmarg", n_resblocks=4))
+    write(path, {"epoch": 1, "model": network, "opt": OPTIONS | {"n_resblocks": 5}}, stream=True)
+    assert checkpoint.load(path)["arguments"]["n_resblocks"] == 4
+
+
+class Harm:
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["torch-0.4.1", "zip"])
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [(os.system, "posix.system"), (eval, "eval"), (torch.load, "torch.serialization.load"), (io.open, "open")],
+)
+@pytest.mark.parametrize("place", ["model", "opt", "epoch", "extra"])
+def test_a_hostile_pickle_never_runs_and_is_refused_by_name(tmp_path, place, function, named, stream):
+    witness = tmp_path / "witness"
+    text = {"eval": f"open({str(witness)!r}, 'w')"}.get(function.__name__, f"touch {witness}")
+    harm = Harm(function, *((str(witness), "w") if named == "open" else (text,)))
+    content = {"epoch": 1, "model": nets.build("arcnn", {"channels": 1}), "opt": {}, place: harm}
+    path = write(tmp_path / "hostile.pth", content, stream=stream)
+    with pytest.raises(UserError, match=f"it names [a-z_]*\\.?{named}"):
+        checkpoint.load(path)
+    assert not witness.exists()
+
+
+def test_a_bare_pickle_is_refused(tmp_path):
+    path = tmp_path / "pickle.pth"
+    path.write_bytes(pickle.dumps(Harm(os.system, f"touch {tmp_path / 'witness'}")))
+    with pytest.raises(UserError, match=r"posix\.system"):
+        checkpoint.load(path)
+    assert not (tmp_path / "witness").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["numpy._core.multiarray._reconstruct", "nets.qmar.os", "builtins.getattr", "torch.nn.modules.loss.L1Loss"]
+)
+def test_names_off_the_list_are_refused(name):
+    module, attribute = name.rsplit(".", 1)
+    stream = b"c" + module.encode() + b"\n" + attribute.encode() + b"\n."
+    with pytest.raises(pickle.UnpicklingError, match=name):
+        legacy._Unpickler(io.BytesIO(stream), legacy._Storages(0)).load()
+
+
+def test_a_tensor_can_not_claim_more_than_its_storage():
+    storage = torch.zeros(4)
+    with pytest.raises(pickle.UnpicklingError, match="larger than its storage"):
+        legacy._rebuild_tensor(storage, 0, (1 << 40,), (0,))
+    with pytest.raises(RuntimeError):
+        legacy._rebuild_tensor(storage, 3, (4,), (1,))
+    with pytest.raises(pickle.UnpicklingError, match="larger than the file"):
+        legacy._Storages(1000).get(torch.float32, "0", "cpu", 1 << 50)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["torch-0.4.1", "zip"])
+def test_damaged_files_end_with_a_sentence(tmp_path, stream):
+    path = tmp_path / "old.pth"
+    published(path, "qmar", stream=stream, channels=1, n_feats=4)
+    whole = path.read_bytes()
+    for length in [0, 1, 2, 16, 100, *range(200, len(whole) - 1, len(whole) // 25), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match="can't be read"):
+            checkpoint.load(path)
+    chance = random.Random(0)
+    for _ in range(60):
+        flipped = bytearray(whole)
+        flipped[chance.randrange(len(whole) // 2)] ^= 1 << chance.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            checkpoint.load(path)  # a flipped weight is still a weight
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+def test_a_storage_of_the_wrong_size_is_refused(tmp_path):
+    path = tmp_path / "old.pth"
+    published(path, "arcnn", channels=1)
+    whole = path.read_bytes()
+    weight = struct.pack("<q", 1 * 64 * 81)
+    path.write_bytes(whole.replace(weight, struct.pack("<q", 64 * 81 - 1), 1))
+    with pytest.raises(UserError, match="wrong size"):
+        checkpoint.load(path)
+
+
+def test_conversion_writes_an_equal_checkpoint(tmp_path, call):
+    network = published(tmp_path / "old.pth", "qmarg", parallel=True, location="cuda:0")
+    done = call("convert", tmp_path / "old.pth", tmp_path / "new.pth")
+    assert done.code == 0 and "QGCN" in done.out
+    content = torch.load(tmp_path / "new.pth", weights_only=True)
+    assert all(torch.equal(content["model"][key], value) for key, value in network.state_dict().items())
+    refused(call("convert", tmp_path / "old.pth", tmp_path / "new.pth"), "exists", "--overwrite")
+    refused(call("convert", tmp_path / "none.pth", tmp_path / "other.pth"), "none.pth", "does not exist")
+
+
+def test_published_checkpoints_evaluate_as_they_are(tmp_path, call, folder_of_photos):
+    published(tmp_path / "QCN_RGB_[10,50].pth", "qmar")
+    done = call("eval_qm", "--GT", "--gtdata", folder_of_photos, "--model", tmp_path / "QCN_RGB_[10,50].pth")
+    assert done.code == 0 and "QCN" in done.out
