@@ -238,10 +238,11 @@ def restore_parser() -> Parser:
 def convert_parser() -> Parser:
     """Options of src/convert.py."""
     parser = Parser(
-        prog="convert.py", description="Convert a checkpoint of the published program to this project's format."
+        prog="convert.py",
+        description="Convert a checkpoint of the published program, or of a training run, to one that is fit to share.",
     )
     parser.add_argument("old", help="checkpoint to read; nothing in it is executed")
-    parser.add_argument("new", help="checkpoint to write: state dict and options, without optimizer")
+    parser.add_argument("new", help="checkpoint to write: state dict and options, without optimizer and local paths")
     parser.add_argument("--overwrite", action="store_true", help="replace NEW if it exists")
     return parser
 

@@ -1,10 +1,13 @@
-"""Convert a checkpoint of the published program to this project's format."""
+"""Convert a checkpoint, of the published program or of a training run, to one that is fit to share."""
 
 import sys
 from pathlib import Path
 
 from program import params, run
 from utils.errors import UserError
+
+LOCAL = ("imgGTRoot", "imgValidRoot", "store", "savedir", "resume", "pretrained")
+"""Options that name places on somebody's machine."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
 
     content = checkpoint.load(options.old)
     content.pop("training", None)
+    content["opt"] = {name: value for name, value in content["opt"].items() if name not in LOCAL}
     network = checkpoint.build_network(content)
     checkpoint.save(options.new, content)
     title = nets.kind(content["net"]).title

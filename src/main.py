@@ -12,16 +12,17 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     given = params().given_options(parser, argv)
 
-    from training import resume_options, train
+    from training import log_to_terminal, resume_options, train
     from utils import distributed
 
-    state = None
-    if options.resume:
-        options, state = resume_options(options, given)
-    if len(options.gpus) > 1 and not distributed.under_torchrun():
-        distributed.choose_device(options.cuda, options.gpus)  # a GPU that is missing is better told here, once
-        return distributed.launch(__file__, argv, cuda=options.cuda, gpus=options.gpus)
-    return train(options, state, command=["src/main.py", *argv])
+    with log_to_terminal():
+        state = None
+        if options.resume:
+            options, state = resume_options(options, given)
+        if len(options.gpus) > 1 and not distributed.under_torchrun():
+            distributed.choose_device(options.cuda, options.gpus)  # a GPU that is missing is better told here, once
+            return distributed.launch(__file__, argv, cuda=options.cuda, gpus=options.gpus)
+        return train(options, state, command=["src/main.py", *argv])
 
 
 if __name__ == "__main__":

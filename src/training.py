@@ -6,7 +6,8 @@ import signal
 import sys
 import time
 from argparse import Namespace
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Progress:
         step: optimizer steps.
         seconds: time spent.
         best: highest validation PSNR, dB.
+        loss_sum, loss_steps: sum of the steps' losses since the last row of metrics, and their number.
     """
 
     epoch: int = 0
@@ -59,6 +61,8 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     best: float = float("-inf")
+    loss_sum: float = 0.0
+    loss_steps: int = 0
 
 
 def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict[str, Any]]:
@@ -257,7 +261,6 @@ class Training:
         """The rest of the epoch in progress; False if it was cut short."""
         options, progress = self.options, self.progress
         self.sampler.set_position(progress.epoch, progress.samples)
-        self.loss_sum, self.loss_steps = 0.0, 0
         name = f"epoch {progress.epoch + 1}" + ("" if options.minutes else f"/{options.nEpochs}")
         self.bar = tqdm(
             desc=name,
@@ -293,11 +296,12 @@ class Training:
         samples = round(samples * distributed.world())
         progress.step += 1
         progress.samples += samples
-        self.loss_sum, self.loss_steps = self.loss_sum + loss, self.loss_steps + 1
+        progress.loss_sum += loss
+        progress.loss_steps += 1
         if self.average is not None:
             self.average.update_parameters(self.network)
         rate = self.optimizer.param_groups[0]["lr"]
-        self.bar.set_postfix(loss=f"{self.loss_sum / self.loss_steps:.4f}", lr=f"{rate:.2e}", refresh=False)
+        self.bar.set_postfix(loss=f"{progress.loss_sum / progress.loss_steps:.4f}", lr=f"{rate:.2e}", refresh=False)
         self.bar.update(samples)
         if progress.step % options.log_every == 0:
             self._log_row()
@@ -310,7 +314,7 @@ class Training:
     def _log_row(self, **validation: float) -> None:
         """A row of metrics: the mean loss since the last one and what validation measured, if there is anything."""
         progress = self.progress
-        if not self.loss_steps and not validation:
+        if not progress.loss_steps and not validation:
             return
         values = {
             "step": progress.step,
@@ -319,9 +323,9 @@ class Training:
             "seconds": round(progress.seconds, 1),
             "lr": self.optimizer.param_groups[0]["lr"],
         }
-        if self.loss_steps:
-            values["loss"] = self.loss_sum / self.loss_steps
-        self.loss_sum, self.loss_steps = 0.0, 0
+        if progress.loss_steps:
+            values["loss"] = progress.loss_sum / progress.loss_steps
+        progress.loss_sum, progress.loss_steps = 0.0, 0
         if self.run_log:
             self.run_log.row(**values, **validation)
 
@@ -388,15 +392,19 @@ def train(options: Namespace, state: dict[str, Any] | None, *, command: list[str
     """Train from the start, or from the checkpoint ``state`` if ``options.resume`` is set; returns the exit code."""
     device = distributed.choose_device(options.cuda, options.gpus)
     distributed.start(device)
-    _log_to_terminal()
+    log.setLevel(logging.INFO if distributed.rank() == 0 else logging.ERROR)
     try:
         return Training(options, state, resumed=bool(options.resume), command=command).run()
     finally:
         distributed.stop()
 
 
-def _log_to_terminal() -> None:
-    """Messages of the first process on standard error, once."""
-    log.setLevel(logging.INFO if distributed.rank() == 0 else logging.ERROR)
-    if not log.handlers:
-        log.addHandler(logging.StreamHandler())
+@contextmanager
+def log_to_terminal() -> Iterator[None]:
+    """Show the messages of training on standard error."""
+    handler = logging.StreamHandler()
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

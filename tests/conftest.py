@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 """Research copies of the test sets on the developers' machines; no test fails for their absence."""
 
-torch.set_num_threads(2)
+# One thread for each test process and the programs that it starts: tiny networks gain nothing from more, and the same
+# number everywhere makes runs in different processes equal to the bit.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +56,13 @@ def network_arguments(name: str, channels: int = 3, **changes) -> dict:
     if name.startswith("arcnn"):
         return {"channels": channels}
     tables = 0 if name == "edsr" else 2 if channels == 3 else 1
-    arguments = {"in_channel": channels + tables, "out_channel": channels, "n_feats": 24, "n_resblocks": 2}
+    arguments = {
+        "in_channel": channels + tables,
+        "out_channel": channels,
+        "n_feats": 24,
+        "n_resblocks": 2,
+        "res_scale": 0.1,
+    }
     if name == "qmarg":
         arguments |= {"in_glo_channel": channels, "global_feats": 4, "global_hidden": 8}
     return arguments | changes
@@ -95,7 +104,7 @@ def call(capfd) -> Callable[..., Namespace]:
 
 def shell(script: str, *argv: object, **keywords) -> subprocess.CompletedProcess:
     """Runs ``python src/<script>`` in a process of its own, with text output captured."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **keywords.pop("env", {})}
+    environment = {**os.environ, **keywords.pop("env", {})}
     command = [sys.executable, str(ROOT / "src" / script), *map(str, argv)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **keywords)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from utils.errors import UserError
 from utils.files import atomic_write
@@ -96,6 +96,8 @@ def load_image(path: str | Path, mode: str) -> np.ndarray:
         raise UserError(f"the image {str(path)!r} does not exist") from None
     except Image.DecompressionBombError as error:
         raise UserError(f"the image {str(path)!r} is too large: {error}") from None
+    except UnidentifiedImageError:
+        raise UserError(f"the image {str(path)!r} can't be read: it is in no format that Pillow knows") from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise UserError(f"the image {str(path)!r} can't be read: {error}") from None
 

@@ -1,0 +1,312 @@
+"""Training runs: what they leave behind, and that an interrupted one ends like one left alone."""
+
+import csv
+import errno
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, refused, shell
+from PIL import Image
+
+from utils import checkpoint
+
+TINY = ["--n_feats", 8, "--n_resblocks", 1, "--size", 32, "--batchSize", 4, "--threads", 0, "--store", "store"]
+
+
+def train(call, folder, *words, net="qmar", savedir="run"):
+    return call("main", "--imgGTRoot", folder, "--net", net, "--savedir", savedir, *TINY, *words)
+
+
+def weights(path):
+    content = torch.load(path, weights_only=True)
+    return {**content["model"], **{f"raw.{key}": value for key, value in content["training"]["weights"].items()}}
+
+
+def same(first, second):
+    a, b = weights(first), weights(second)
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def rows(folder):
+    with open(Path(folder) / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_clock(table):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in table]
+
+
+def test_a_run_folder_holds_all_that_explains_its_numbers(call, folder_of_photos):
+    done = train(
+        call, folder_of_photos, "--nEpochs", 2, "--validation", "--imgValidRoot", folder_of_photos, "--log_every", 3
+    )
+    assert done.code == 0, done.err
+    folder = Path("checkpoint/run")
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "options.json", "log.txt", "metrics.csv", "tensorboard", "model_epoch_1.pth", "model_epoch_2.pth",
+        "model_last.pth", "model_best.pth",
+    }  # fmt: skip
+    table = rows(folder)
+    # 6 images of 96 x 128 hold 3 x 4 crops each: 72 samples, 18 steps an epoch.
+    losses = [row for row in table if row["loss"]]
+    validations = [row for row in table if row["psnr"]]
+    assert [int(row["step"]) for row in losses] == list(range(3, 37, 3))
+    assert [int(row["samples"]) for row in validations] == [72, 144]
+    assert all(20 < float(row["input_psnr"]) < 40 and 0 < float(row["ssim"]) < 1 for row in validations)
+    options = json.loads((folder / "options.json").read_text())
+    assert options["options"]["n_feats"] == 8 and options["options"]["quality"] == [1, 60]
+    assert options["command"][0] == "src/main.py" and options["versions"]["torch"] == torch.__version__
+    assert any(folder.joinpath("tensorboard").iterdir())
+    last = torch.load(folder / "model_last.pth", weights_only=True)
+    assert last["epoch"] == 2 and last["training"]["progress"]["step"] == 36
+    best = torch.load(folder / "model_best.pth", weights_only=True)
+    assert "training" not in best
+    assert best["epoch"] == 1 + int(np.argmax([float(row["psnr"]) for row in validations]))
+
+
+def test_the_loss_falls_and_the_identity_start_is_the_input(call, folder_of_photos):
+    words = ["--init", "identity", "--nEpochs", 1, "--validation", "--imgValidRoot", folder_of_photos]
+    done = train(call, folder_of_photos, *words, "--lr", 1e-12)
+    assert done.code == 0, done.err
+    (row,) = [row for row in rows("checkpoint/run") if row["psnr"]]
+    assert float(row["psnr"]) == pytest.approx(float(row["input_psnr"]), abs=0.01)
+    done = train(call, folder_of_photos, "--nEpochs", 4, "--lr", 1e-3, "--log_every", 18, savedir="published")
+    losses = [float(row["loss"]) for row in rows("checkpoint/published")]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(("net", "mode"), [("qmarg", "L"), ("qmarg", "RGB"), ("edsr", "L"), ("arcnn", "RGB")])
+def test_every_network_trains_in_both_colour_modes(call, folder_of_photos, net, mode):
+    words = ["--global_feats", 2, "--global_hidden", 4, "--nEpochs", 1, "--samples_per_epoch", 8, "--loss", "L2"]
+    done = train(call, folder_of_photos, "--colorMode", mode, *words, net=net)
+    assert done.code == 0, done.err
+    content = checkpoint.load("checkpoint/run/model_epoch_1.pth")
+    assert checkpoint.image_channels(content) == (1 if mode == "L" else 3)
+
+
+def test_resumed_equals_uninterrupted_after_a_kill_at_any_moment(call, folder_of_photos, tmp_path):
+    words = [
+        "--nEpochs",
+        3,
+        "--ema",
+        0.9,
+        "--save_minutes",
+        1e-9,
+        "--log_every",
+        2,
+        "--schedule",
+        "cosine",
+        "--warmup",
+        5,
+    ]
+    assert train(call, folder_of_photos, *words, "--lr", 1e-3).code == 0
+    command = [sys.executable, ROOT / "src" / "main.py", "--imgGTRoot", folder_of_photos, "--savedir", "killed"]
+    command = [str(word) for word in [*command, *TINY, *words, "--lr", 1e-3]]
+    last = Path("checkpoint/killed/model_last.pth")
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not last.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.kill()
+    process.wait()
+    place = torch.load(last, weights_only=True)["training"]["progress"]
+    assert 0 < place["step"] < 54  # killed on the way
+    # Kills at further moments, a few steps apart, each resumed from what it left.
+    for stop_after in (3, 20):
+        code = (
+            "import os, signal, sys; sys.path.insert(0, sys.argv[1]);"
+            "from training import Training; import main, program;"
+            "step = Training._after_step; count = [0]\n"
+            "def after(self, *values):\n"
+            "    count[0] += 1\n"
+            f"    if count[0] > {stop_after}: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "    return step(self, *values)\n"
+            "Training._after_step = after\n"
+            "program.run(main.main, ['--resume', 'checkpoint/killed'])"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(ROOT / "src")], capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert call("main", "--resume", "checkpoint/killed").code == 0
+    assert same("checkpoint/run/model_last.pth", "checkpoint/killed/model_last.pth")
+    assert same("checkpoint/run/model_epoch_2.pth", "checkpoint/killed/model_epoch_2.pth")
+    assert without_clock(rows("checkpoint/run")) == without_clock(rows("checkpoint/killed"))
+    assert not list(Path("checkpoint/killed").glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_exits(call, folder_of_photos, monkeypatch, number):
+    words = ["--nEpochs", 1, "--threads", 1]
+    assert train(call, folder_of_photos, *words).code == 0
+    from training import Training
+
+    after_step, steps = Training._after_step, []
+
+    def signalled(self, *values):
+        steps.append(values)
+        if len(steps) == 5:
+            os.kill(os.getpid(), number)
+        return after_step(self, *values)
+
+    monkeypatch.setattr(Training, "_after_step", signalled)
+    done = train(call, folder_of_photos, *words, savedir="stopped")
+    assert done.code == 128 + number and "--resume" in done.err
+    assert torch.load("checkpoint/stopped/model_last.pth", weights_only=True)["training"]["progress"]["samples"] == 20
+    monkeypatch.setattr(Training, "_after_step", after_step)
+    assert call("main", "--resume", "checkpoint/stopped/model_last.pth").code == 0
+    assert same("checkpoint/run/model_last.pth", "checkpoint/stopped/model_last.pth")
+
+
+def test_a_finished_run_resumed_with_more_epochs_equals_a_longer_one(call, folder_of_photos):
+    assert train(call, folder_of_photos, "--nEpochs", 2, "--step", 1).code == 0
+    assert train(call, folder_of_photos, "--nEpochs", 1, "--step", 1, savedir="short").code == 0
+    done = call("main", "--resume", "checkpoint/short", "--nEpochs", 2)
+    assert done.code == 0 and "--nEpochs is now 2; it was 1" in done.err
+    assert same("checkpoint/run/model_last.pth", "checkpoint/short/model_last.pth")
+
+
+def test_resuming_keeps_the_network_and_says_what_it_can_not_do(call, folder_of_photos, make_checkpoint):
+    assert train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4).code == 0
+    before = Path("checkpoint/run/model_last.pth").read_bytes()
+    refused(call("main", "--resume", "checkpoint/run", "--n_feats", 16), "--n_feats 16", "8")
+    refused(call("main", "--resume", "checkpoint/run", "--net", "edsr"), "--net edsr", "qmar")
+    refused(call("main", "--resume", "checkpoint/none"), "checkpoint/none", "does not exist")
+    refused(call("main", "--resume", make_checkpoint("qmar")), "--pretrained")
+    refused(train(call, folder_of_photos, "--nEpochs", 1), "already holds a run", "--resume")
+    assert Path("checkpoint/run/model_last.pth").read_bytes() == before
+
+
+def test_pretrained_weights_are_the_start(call, folder_of_photos, make_checkpoint):
+    path = make_checkpoint("qmar", n_feats=8, n_resblocks=1)
+    words = ["--nEpochs", 1, "--samples_per_epoch", 4, "--lr", 1e-12]
+    assert train(call, folder_of_photos, *words, "--pretrained", path).code == 0
+    start, end = checkpoint.load(path)["model"], checkpoint.load("checkpoint/run/model_last.pth")["model"]
+    assert all(torch.allclose(start[key], end[key], atol=1e-6) for key in start)
+    other = make_checkpoint("qmar", n_feats=16)
+    refused(train(call, folder_of_photos, "--pretrained", other, savedir="other"), "--pretrained", "16")
+    refused(train(call, folder_of_photos, "--pretrained", "none.pth", savedir="other"), "none.pth", "does not exist")
+
+
+def test_averaged_weights_are_an_exponential_mean(call, folder_of_photos):
+    done = train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 8, "--ema", 0.5, "--save_minutes", 1e-9)
+    assert done.code == 0
+    content = torch.load("checkpoint/run/model_last.pth", weights_only=True)
+    assert content["training"]["averaged"] == 2  # the first step's weights, then the mean with the second's
+    assert any(not torch.equal(value, content["training"]["weights"][key]) for key, value in content["model"].items())
+
+
+def test_minutes_end_a_run_and_fit_its_schedule(call, folder_of_photos):
+    started = time.monotonic()
+    done = train(call, folder_of_photos, "--minutes", 0.05, "--schedule", "cosine", "--log_every", 1, "--lr", 1e-3)
+    assert done.code == 0, done.err
+    assert 3 <= time.monotonic() - started < 30
+    table = rows("checkpoint/run")
+    for row in table:
+        if row["loss"]:
+            position = min(1, float(row["seconds"]) / 3)
+            assert float(row["lr"]) == pytest.approx(1e-3 * 0.5 * (1 + math.cos(math.pi * position)), abs=1e-4)
+    assert float(table[-1]["lr"]) < 1e-4
+    assert call("main", "--resume", "checkpoint/run").code == 0  # nothing left to do
+
+
+def test_holdout_images_are_validated_on_and_not_trained_on(call, folder_of_photos):
+    done = train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4, "--holdout", 2)
+    assert done.code == 0 and "3 images" in done.err  # 0..3 and 4..5 in two folders: 1, 3 and 5 are held out
+    assert (Path("checkpoint/run") / "model_best.pth").exists()
+
+
+def test_images_that_can_not_be_used_are_named_and_counted(call, folder_of_photos):
+    (folder_of_photos / "broken.png").write_bytes((folder_of_photos / "1.png").read_bytes()[:200])
+    (folder_of_photos / "text.jpg").write_text("no image")
+    Image.new("RGB", (31, 64)).save(folder_of_photos / "small.bmp")
+    done = train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4)
+    assert done.code == 0
+    for words in ("broken.png", "text.jpg", "left out 2 of 9 images that can't be read", "left out 1 images smaller"):
+        assert done.err.count(words) == 1, words
+    assert "small.bmp" in done.err and "6 images" in done.err
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_step(call, folder_of_photos):
+    done = train(call, folder_of_photos, "--nEpochs", 1, "--lr", 1e17, "--loss", "L2")
+    assert done.code == 2 and re.search(r"the loss became (inf|nan) at step \d+: lower --lr", done.err)
+    assert "Traceback" not in done.err
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(call, folder_of_photos, monkeypatch):
+    assert train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4).code == 0
+    last = Path("checkpoint/run/model_last.pth")
+    before = last.read_bytes()
+    from utils import files
+
+    fsync = os.fsync
+
+    def full(descriptor):
+        if "metrics" not in os.readlink(f"/proc/self/fd/{descriptor}") and full.armed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    full.armed = False
+    real_save = checkpoint.save
+
+    def save(path, content):
+        full.armed = True
+        real_save(path, content)
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(checkpoint, "save", save)
+    done = call("main", "--resume", "checkpoint/run", "--nEpochs", 2)
+    assert done.code == 2 and "No space left" in done.err and "Traceback" not in done.err
+    assert last.read_bytes() == before
+    assert not list(last.parent.glob(".*.tmp"))
+
+
+def test_bf16_and_nchw_train(call, folder_of_photos):
+    words = ["--nEpochs", 1, "--samples_per_epoch", 8, "--precision", "bf16", "--no_channels_last"]
+    done = train(call, folder_of_photos, *words)
+    assert done.code == 0, done.err
+    assert checkpoint.load("checkpoint/run/model_last.pth")["model"]["conv_mid.weight"].dtype == torch.float32
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same(call, folder_of_photos):
+    words = ["--nEpochs", 1, "--samples_per_epoch", 8]
+    assert train(call, folder_of_photos, *words).code == 0
+    assert train(call, folder_of_photos, *words, "--compile", savedir="compiled").code == 0
+    plain, compiled = weights("checkpoint/run/model_last.pth"), weights("checkpoint/compiled/model_last.pth")
+    assert plain.keys() == compiled.keys()
+    assert all(torch.allclose(plain[key], compiled[key], atol=1e-5) for key in plain)
+
+
+@pytest.mark.parametrize("start", ["torchrun", "--gpus"])
+def test_two_processes_learn_what_one_does(call, folder_of_photos, start):
+    # 37 samples in steps of 4: the last step has one sample, so that one process has none.
+    words = ["--nEpochs", 2, "--samples_per_epoch", 37, "--log_every", 1, "--lr", 1e-3]
+    words += ["--validation", "--imgValidRoot", folder_of_photos]
+    assert train(call, folder_of_photos, *words).code == 0
+    common = ["--imgGTRoot", folder_of_photos, "--savedir", "two", *TINY, *words]
+    if start == "--gpus":
+        done = shell("main.py", *common, "--gpus", "[0,1]")
+    else:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+        command += [str(word) for word in [ROOT / "src" / "main.py", *common]]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, two = rows("checkpoint/run"), rows("checkpoint/two")
+    assert [row["step"] for row in one] == [row["step"] for row in two] and len(one) == 22
+    for a, b in zip(one, two, strict=True):
+        for key in ("lr", "loss", "input_psnr", "psnr", "ssim", "psnr_b"):
+            assert bool(a[key]) == bool(b[key])
+            if a[key]:
+                assert float(a[key]) == pytest.approx(float(b[key]), rel=1e-4), (a["step"], key)
+    assert done.stderr.count("finished after 20 steps") == 1
