@@ -63,7 +63,7 @@ class ImageStore:
         file = self.folder / f"{identity}-{status.st_size}-{status.st_mtime_ns}.npy"
         try:
             return file, np.load(file, mmap_mode="r").shape
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, EOFError):  # not stored yet, or damaged
             pass
         try:
             pixels = load_image(path, self.mode)
