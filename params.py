@@ -247,6 +247,14 @@ def convert_parser() -> Parser:
     return parser
 
 
+def paper_parser() -> Parser:
+    """Options of src/paper.py."""
+    parser = Parser(prog="paper.py", description="The tables and figures of the paper, each as one command.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    commands.add_parser("figures", help="figs/qmap.png and figs/network.png, drawn from the live code")
+    return parser
+
+
 def demo_parser() -> Parser:
     """Options of src/demo.py."""
     parser = Parser(prog="demo.py", description="Restore and evaluate scikit-image's photographs at quality 10.")

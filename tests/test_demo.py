@@ -1,0 +1,22 @@
+"""The demonstration that `make demo` runs."""
+
+from PIL import Image
+
+from pictures import largest_gain
+
+
+def test_the_demo_restores_the_samples_and_writes_a_picture(call):
+    done = call("demo")
+    assert done.code == 0, done.err
+    assert "results/demo/comparison.png" in done.out and "+" in done.out.splitlines()[-3]
+    with Image.open("results/demo/comparison.png") as picture:
+        assert picture.width > 1000 and picture.height > 1000
+
+
+def test_the_largest_gain_is_found(photo):
+    compressed = photo.copy()
+    compressed[100:130, 200:240] ^= 15
+    restored = compressed.copy()
+    restored[110:120, 210:230] = photo[110:120, 210:230]
+    left, top, width, height = largest_gain(photo, compressed, restored, (20, 10))
+    assert (left, top, width, height) == (210, 110, 20, 10)
