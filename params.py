@@ -6,6 +6,7 @@ published abbreviation ambiguous.
 """
 
 import argparse
+import os
 import re
 
 QUALITY_MIN, QUALITY_MAX = 1, 100
@@ -76,6 +77,14 @@ def quality_range(text: str) -> tuple[int, int]:
 def quality_list(text: str) -> list[int]:
     """The qualities to evaluate: '10' is [10], '10,20,30' or '[10,20,30]' is [10, 20, 30]."""
     return list(dict.fromkeys(_qualities(text)))
+
+
+def crop_box(text: str) -> tuple[int, ...]:
+    """A crop, '120,96,64,64', as left, top, width and height in pixels."""
+    values = _integers(text)
+    if len(values) != 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LEFT,TOP,WIDTH,HEIGHT")
+    return tuple(values)
 
 
 def gpu_list(text: str) -> list[int]:
@@ -165,6 +174,8 @@ def training_parser() -> Parser:
     group.add_argument("--global_feats", type=size, default=32, help="features of QGCN's first global layer")
     group.add_argument("--global_hidden", type=size, default=1024, help="width of QGCN's global fully connected layer")
 
+    _add_codec(parser.add_argument_group("codec"))
+
     group = parser.add_argument_group("machine")
     group.add_argument("--precision", default="fp32", help="fp32 or bf16 (autocast)")
     group.add_argument("--compile", action="store_true", help="compile the network with torch.compile")
@@ -197,6 +208,10 @@ def _add_model(parser: Parser, help_text: str) -> None:
     parser.add_published(group, "--gpus", type=gpu_list, default="[0]", help="the GPU to use with --cuda")
 
 
+def _add_codec(group: argparse._ActionsContainer, default: str = "pillow") -> None:
+    group.add_argument("--codec", default=default, help="pillow (its libjpeg) or ijg9 (IJG libjpeg 9, the paper's)")
+
+
 def evaluation_parser(prog: str, networks: str) -> Parser:
     """Options of src/eval.py, src/eval_qm.py and src/eval_qmg.py, which differ in the ``networks`` they take."""
     parser = Parser(
@@ -214,6 +229,12 @@ def evaluation_parser(prog: str, networks: str) -> Parser:
     add("--save", default="", metavar="NAME", help="write pictures and tables under results/NAME")
     group = parser.add_argument_group("data and output")
     group.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
+    _add_codec(group)
+    group.add_argument(
+        "--protocol",
+        default="published",
+        help="published (program: 8x8 SSIM), paper (tables: 7x7 for LIVE1 in colour) or field (FBCNN, SwinIR)",
+    )
     group.add_argument("--json", default="", metavar="FILE", help="write the figures as JSON")
     return parser
 
@@ -247,10 +268,47 @@ def convert_parser() -> Parser:
     return parser
 
 
+def _add_models(parser: Parser) -> None:
+    parser.add_argument("--model", action="append", default=[], metavar="NAME=PATH", help="checkpoint; repeat for more")
+
+
+def _add_measurement(parser: Parser, codec: str) -> None:
+    _add_models(parser)
+    _add_codec(parser, codec)
+    parser.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
+    parser.add_argument("--workers", type=_number(int, 1), default=os.cpu_count() or 1, help="worker processes")
+
+
+def _add_output(parser: Parser, default: str) -> None:
+    parser.add_argument("-o", "--output", default="", metavar="FILE", help=f"PNG to write (default: {default})")
+
+
 def paper_parser() -> Parser:
     """Options of src/paper.py."""
     parser = Parser(prog="paper.py", description="The tables and figures of the paper, each as one command.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    for number, kind in ((1, "colour"), (2, "gray")):
+        command = commands.add_parser(f"table{number}", help=f"Table {number} ({kind}) beside this project's figures")
+        _add_measurement(command, codec="ijg9")
+        command.add_argument("--protocol", default="paper", help="paper, published or field (see eval.py)")
+        command.add_argument("--columns", default="all", help="all, or JPEG: that column alone")
+        command.add_argument("--format", default="markdown", choices=("markdown", "csv", "latex"), help="of the table")
+        command.add_argument("--figure", action="store_true", help=f"draw figs/table{number}.png (takes matplotlib)")
+        command.add_argument("--json", default="", metavar="FILE", help="write the cells, unrounded, as JSON")
+    command = commands.add_parser("generalize", help="gain in PSNR against the quality factor for several checkpoints")
+    _add_measurement(command, codec="pillow")
+    command.add_argument("--gtdata", default="LIVE1", help="data set or folder, as for eval.py")
+    command.add_argument(
+        "--quality", type=quality_list, default=",".join(map(str, range(5, 100, 5))), help="quality factors"
+    )
+    _add_output(command, "figs/generalize.png")
+    command = commands.add_parser("compare", help="one image as each method shows it, with a zoomed crop")
+    command.add_argument("image", metavar="IMAGE", help="the ground truth")
+    _add_models(command)
+    _add_codec(command)
+    command.add_argument("--quality", type=quality_list, default="10", help="quality factor")
+    command.add_argument("--crop", type=crop_box, metavar="LEFT,TOP,WIDTH,HEIGHT", help="default: of the largest gain")
+    _add_output(command, "figs/compare.png")
     commands.add_parser("figures", help="figs/qmap.png and figs/network.png, drawn from the live code")
     return parser
 

@@ -18,33 +18,38 @@ def main(argv: list[str] | None = None) -> int:
     from tqdm import tqdm
 
     import evaluation
-    from jpeg.codec import PillowCodec
+    from jpeg.codec import get_codec
     from model import load_model, shipped_checkpoint
     from pictures import comparison, largest_gain, stack
-    from utils.files import atomic_write
-    from utils.image import load_image
+    from utils.image import load_image, save_pillow
+    from utils.metric import get_protocol
 
     model = load_model(options.model or shipped_checkpoint("RGB"), torch.device("cpu"))
     files, _ = evaluation.find_images("sample", "")
+    codec, protocol = get_codec("pillow"), get_protocol("published")
+    metrics = protocol.metrics("sample", model.color_mode)
     rows, shown = [], []
     for file in tqdm(files, "restoring", leave=False):
         truth = load_image(file, model.color_mode)
         pictures, row = evaluation.evaluate_image(
-            truth, model, quality=QUALITY, codec=PillowCodec(), padded=model.loader != "jpeg"
+            truth, model, quality=QUALITY, codec=codec, padded=model.loader != "jpeg", metrics=metrics
         )
         rows.append({"name": file.name, **row})
         box = largest_gain(truth, pictures["compressed"], pictures["restored"], CROP)
         shown.append(
             comparison(truth, {f"JPEG {QUALITY}": pictures["compressed"], model.title: pictures["restored"]}, box)
         )
-    print(
-        evaluation.text_table(
-            evaluation.result(rows, data="sample RGB", quality=QUALITY, codec=PillowCodec().name, net=model.title)
-        )
+    outcome = evaluation.result(
+        rows,
+        data=f"sample {model.color_mode}",
+        quality=QUALITY,
+        codec=codec.name,
+        protocol=protocol.describe("sample", model.color_mode),
+        net=model.title,
     )
+    print(evaluation.text_table(outcome))
     target = FOLDER / "comparison.png"
-    with atomic_write(target) as file:
-        stack(shown).save(file, "PNG")
+    save_pillow(target, stack(shown))
     print(f"\nthe comparison picture is {target}")
     return 0
 

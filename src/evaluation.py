@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from engine import to_bytes
-from jpeg.codec import Compressed, PillowCodec
+from jpeg.codec import Codec, Compressed, get_codec
 from jpeg.tables import BLOCK
 from model import Model, load_model
 from utils import distributed
 from utils.errors import UserError
 from utils.files import write_text
 from utils.image import check_color_mode, image_files, load_image, output_names, pad_to_multiple, save_png
-from utils.metric import METRICS
+from utils.metric import Metrics, get_protocol
 
 RESULTS = Path("results")
 
@@ -62,7 +62,7 @@ def restore_compressed(model: Model, compressed: Compressed) -> np.ndarray:
 
 
 def evaluate_image(
-    ground_truth: np.ndarray, model: Model | None, *, quality: int, codec: PillowCodec, padded: bool
+    ground_truth: np.ndarray, model: Model | None, *, quality: int, codec: Codec, padded: bool, metrics: Metrics
 ) -> tuple[dict[str, np.ndarray], Row]:
     """Compress and restore one image and measure both against it.
 
@@ -71,6 +71,7 @@ def evaluate_image(
         model: None measures the JPEG alone.
         padded: whether the ground truth is padded to whole blocks by edge replication before compression, and all
             three cropped back, as `eval_qm` and `eval_qmg` do.
+        metrics: of a protocol (utils.metric.Protocol.metrics).
 
     Returns:
         The pictures {"compressed", "restored"}, uint8 like the ground truth, and the row without its name.
@@ -82,7 +83,7 @@ def evaluate_image(
         pictures["restored"] = restore_compressed(model, compressed)[:height, :width]
     row: Row = {"compressed": None, "restored": None}
     for which, picture in pictures.items():
-        row[which] = {name: metric(picture, ground_truth) for name, metric in METRICS.items()}
+        row[which] = {name: metric(picture, ground_truth) for name, metric in metrics.items()}
     return pictures, row
 
 
@@ -92,7 +93,8 @@ def evaluate(
     *,
     mode: str,
     quality: int,
-    codec: PillowCodec,
+    codec: Codec,
+    metrics: Metrics,
     padded: bool | None = None,
     root: Path | None = None,
     pictures: Path | None = None,
@@ -118,7 +120,9 @@ def evaluate(
     mine = list(zip(files, names, output_names(names, ".png"), strict=True))[distributed.rank() :: distributed.world()]
     bar = tqdm(mine, f"quality {quality}", unit="image", disable=not progress, leave=False)
     for file, name, picture_name in bar:
-        shown, row = evaluate_image(load_image(file, mode), model, quality=quality, codec=codec, padded=padded)
+        shown, row = evaluate_image(
+            load_image(file, mode), model, quality=quality, codec=codec, padded=padded, metrics=metrics
+        )
         rows.append({"name": name.as_posix(), **row})
         if pictures:
             for which, picture in shown.items():
@@ -129,7 +133,7 @@ def evaluate(
 def mean_row(rows: Sequence[Row]) -> Row:
     """The mean of each metric over images (the mean of dB values, as every table of the field)."""
     return {
-        which: {name: float(np.mean([row[which][name] for row in rows])) for name in METRICS}
+        which: {name: float(np.mean([row[which][name] for row in rows])) for name in rows[0][which]}
         if rows[0][which]
         else None
         for which in ("compressed", "restored")
@@ -139,9 +143,10 @@ def mean_row(rows: Sequence[Row]) -> Row:
 # ---------------------------------------------------------------------------------------------- reports
 
 
-def result(rows: list[Row], *, data: str, quality: int, codec: str, net: str) -> dict[str, Any]:
+def result(rows: list[Row], *, data: str, quality: int, codec: str, protocol: str, net: str) -> dict[str, Any]:
     """What --json writes for one quality."""
-    return {"data": data, "quality": quality, "codec": codec, "net": net, "images": rows, "mean": mean_row(rows)}
+    what = {"data": data, "quality": quality, "codec": codec, "protocol": protocol, "net": net}
+    return {**what, "images": rows, "mean": mean_row(rows)}
 
 
 def _cells(row: Row) -> list[str]:
@@ -156,8 +161,9 @@ def _cells(row: Row) -> list[str]:
 
 
 def _header(restored: bool) -> list[str]:
-    parts = ("JPEG", "restored", "gain") if restored else ("JPEG",)
-    return ["image"] + [f"{header} {part}" for header in HEADERS.values() for part in parts]
+    return ["image"] + [
+        part for header in HEADERS.values() for part in ((header, "out", "gain") if restored else (header,))
+    ]
 
 
 def text_table(outcome: dict[str, Any]) -> str:
@@ -167,12 +173,13 @@ def text_table(outcome: dict[str, Any]) -> str:
     lines += [[row["name"], *_cells(row)] for row in outcome["images"]]
     lines.append(["mean", *_cells(outcome["mean"])])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    title = f"{outcome['data']}, quality {outcome['quality']}, {outcome['net']}, codec {outcome['codec']}"
+    title = f"{outcome['data']}, quality {outcome['quality']}, {outcome['net']}"
+    how = f"codec {outcome['codec']}; protocol {outcome['protocol']}"
     text = []
     for line in lines:
         text.append("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]))
     rule = "-" * len(text[0])
-    return "\n".join([title, rule, text[0], rule, *text[1:-1], rule, text[-1]])
+    return "\n".join([title, how, rule, text[0], rule, *text[1:-1], rule, text[-1]])
 
 
 def csv_table(outcome: dict[str, Any]) -> str:
@@ -180,12 +187,11 @@ def csv_table(outcome: dict[str, Any]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     shown = [which for which in ("compressed", "restored") if outcome["mean"][which]]
-    writer.writerow(
-        ["data", "quality", "codec", "net", "image"] + [f"{which}_{name}" for which in shown for name in METRICS]
-    )
-    first = [outcome[key] for key in ("data", "quality", "codec", "net")]
+    keys = ["data", "quality", "codec", "protocol", "net"]
+    writer.writerow([*keys, "image", *(f"{which}_{name}" for which in shown for name in HEADERS)])
+    first = [outcome[key] for key in keys]
     for row in [*outcome["images"], {"name": "mean", **outcome["mean"]}]:
-        writer.writerow([*first, row["name"], *(row[which][name] for which in shown for name in METRICS)])
+        writer.writerow([*first, row["name"], *(row[which][name] for which in shown for name in HEADERS)])
     return text.getvalue()
 
 
@@ -255,16 +261,24 @@ def _evaluate_ground_truth(options: Namespace, model: Model | None, *, padded: b
         if first:
             print(f"note: {options.model} was trained with --colorMode {mode}, which is used", file=sys.stderr)
     files, folder = find_images(options.gtdata, options.dataroot)
-    codec = PillowCodec()
+    codec, protocol = get_codec(options.codec), get_protocol(options.protocol)
+    metrics = protocol.metrics(options.gtdata, mode)
     net = "JPEG alone" if model is None else f"{model.title} {model.source}"
     outcomes = []
     for quality in options.quality:
         pictures = RESULTS / options.save / f"quality_{quality}" if options.save else None
         rows = evaluate(
-            files, model, mode=mode, quality=quality, codec=codec, padded=padded, root=folder, pictures=pictures,
-            progress=first,
+            files, model, mode=mode, quality=quality, codec=codec, metrics=metrics, padded=padded, root=folder,
+            pictures=pictures, progress=first,
         )  # fmt: skip
-        outcome = result(rows, data=f"{options.gtdata} {mode}", quality=quality, codec=codec.name, net=net)
+        outcome = result(
+            rows,
+            data=f"{options.gtdata} {mode}",
+            quality=quality,
+            codec=codec.name,
+            protocol=protocol.describe(options.gtdata, mode),
+            net=net,
+        )
         outcomes.append(outcome)
         if first:
             print(text_table(outcome), end="\n\n", flush=True)

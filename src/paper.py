@@ -1,6 +1,7 @@
 """The paper's tables and figures, each as one command."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 from program import ROOT, params, run
@@ -14,15 +15,79 @@ def main(argv: list[str] | None = None) -> int:
     return COMMANDS[options.command](options)
 
 
-def figures(options) -> int:
+def table(options: Namespace) -> int:
+    """Table I or II of the paper beside this project's figures; 1 if a JPEG cell differs from the paper's."""
+    import comparison
+    from utils.errors import UserError
+    from utils.files import write_text
+
+    published = comparison.read_published(int(options.command[-1]))
+    models = {} if options.columns == "JPEG" else comparison.named_models(options.model)
+    if options.columns not in ("all", "JPEG"):
+        raise UserError(f"--columns {options.columns!r} is unknown: choose all or JPEG")
+    found = comparison.measure_table(
+        published,
+        models,
+        root=options.dataroot,
+        codec=options.codec,
+        protocol=options.protocol,
+        workers=options.workers,
+    )
+    print(comparison.FORMATS[options.format](found))
+    if options.figure:
+        figure = comparison.draw_table(found)
+        save_figure(figure, FIGURES / f"{options.command}.png")
+    if options.json:
+        write_text(options.json, comparison.as_json(found))
+    equal = sum(cell.jpeg_equals for cell in found.cells)
+    print(f"{equal}/{len(found.cells)} JPEG cells equal the paper")
+    return 0 if equal == len(found.cells) else 1
+
+
+def generalize(options: Namespace) -> int:
+    """The gain in PSNR against the quality factor for several checkpoints: CSV and a figure."""
+    import comparison
+    from utils.errors import UserError
+    from utils.files import write_text
+
+    models = comparison.named_models(options.model)
+    if not models:
+        raise UserError("generalize compares checkpoints: give --model NAME=PATH at least once")
+    gains = comparison.measure_gains(
+        models, options.gtdata, options.quality, root=options.dataroot, codec=options.codec, workers=options.workers
+    )
+    output = Path(options.output) if options.output else FIGURES / "generalize.png"
+    print(gains.csv(), end="")
+    write_text(output.with_suffix(".csv"), gains.csv())
+    save_figure(comparison.draw_gains(gains), output)
+    return 0
+
+
+def compare(options: Namespace) -> int:
+    """One image as each method shows it, with a zoomed crop and its PSNR."""
+    import comparison
+    from utils.errors import UserError
+    from utils.image import save_pillow
+
+    models = comparison.named_models(options.model)
+    if not models:
+        raise UserError("compare shows what checkpoints make of an image: give --model NAME=PATH at least once")
+    picture = comparison.compare_methods(options.image, models, options.quality[0], options.crop, codec=options.codec)
+    output = Path(options.output) if options.output else FIGURES / "compare.png"
+    save_pillow(output, picture)
+    print(f"wrote {output}")
+    return 0
+
+
+def figures(options: Namespace) -> int:
     """figs/qmap.png and figs/network.png, drawn from the live code."""
     import figures
     from evaluation import find_images
-    from jpeg.codec import PillowCodec
+    from jpeg.codec import get_codec
     from utils.image import load_image
 
     files, _ = find_images("sample", "")
-    compressed = PillowCodec().compress(load_image(files[1], "RGB"), 10)
+    compressed = get_codec("pillow").compress(load_image(files[1], "RGB"), 10)
     save_figure(figures.draw_quantization_maps(compressed, 10, (120, 96, 48)), FIGURES / "qmap.png")
     save_figure(figures.draw_networks(), FIGURES / "network.png")
     return 0
@@ -33,11 +98,11 @@ def save_figure(figure, path: Path) -> None:
     from utils.files import atomic_write
 
     with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=110, facecolor="white")
+        figure.savefig(file, format="png", dpi=110, facecolor="white", bbox_inches="tight")
     print(f"wrote {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")
 
 
-COMMANDS = {"figures": figures}
+COMMANDS = {"table1": table, "table2": table, "generalize": generalize, "compare": compare, "figures": figures}
 
 if __name__ == "__main__":
     sys.exit(run(main))

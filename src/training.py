@@ -22,12 +22,13 @@ import dataset
 import evaluation
 import nets
 from engine import train_one_epoch
-from jpeg.codec import PillowCodec
+from jpeg.codec import get_codec
 from loss import build_loss
 from model import Model
 from utils import checkpoint, distributed
 from utils.errors import UserError
 from utils.image import COLOR_MODES, check_color_mode, image_files
+from utils.metric import get_protocol
 from utils.runlog import RunLog, write_options
 from utils.schedule import Schedule
 
@@ -346,7 +347,12 @@ class Training:
         network = self.average.module if self.average is not None else self.network
         model = Model(network, options.net, COLOR_MODES[options.colorMode], self.device)
         rows = evaluation.evaluate(
-            self.validation, model, mode=options.colorMode, quality=options.valid_quality, codec=PillowCodec()
+            self.validation,
+            model,
+            mode=options.colorMode,
+            quality=options.valid_quality,
+            codec=get_codec(options.codec),
+            metrics=get_protocol("published").metrics("validation", options.colorMode),
         )
         mean = evaluation.mean_row(rows)
         figures = {"input_psnr": mean["compressed"]["psnr"], **mean["restored"]}

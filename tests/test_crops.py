@@ -9,7 +9,13 @@ from jpeg.codec import PillowCodec
 
 
 def data(photo, **changes):
-    arguments = {"images": [photo[:100, :200], photo[200:300, 50:114]], "size": 64, "qualities": (5, 7), "seed": 0}
+    arguments = {
+        "images": [photo[:100, :200], photo[200:300, 50:114]],
+        "size": 64,
+        "qualities": (5, 7),
+        "seed": 0,
+        "codec": PillowCodec(),
+    }
     return CompressedCrops(**arguments | changes)
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from dataset import jpeg, jpeg_qm, jpeg_qmg
 from dataset.crops import CompressedCrops, StepSampler, disjoint_crops
 from dataset.store import ImageStore
+from jpeg.codec import get_codec
 from jpeg.tables import BLOCK
 from utils.errors import UserError
 from utils.image import COLOR_MODES, image_files
@@ -104,7 +105,13 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
     )
     # --threads is what the user asked for; torch's advice about it would come once an epoch.
     warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
-    data = CompressedCrops(images=store, size=options.size, qualities=tuple(options.quality), seed=options.seed)
+    data = CompressedCrops(
+        images=store,
+        size=options.size,
+        qualities=tuple(options.quality),
+        seed=options.seed,
+        codec=get_codec(options.codec),
+    )
     return DataLoader(
         data,
         batch_sampler=sampler,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from jpeg.codec import PillowCodec
+from jpeg.codec import Codec
 
 
 class SampleKey(NamedTuple):
@@ -51,11 +51,11 @@ class CompressedCrops(Dataset):
         size: side of the crop, pixels.
         qualities: lowest and highest quality factor, both included.
         seed: of the whole run.
+        codec: that compresses the crops.
     """
 
-    def __init__(self, *, images: Sequence[np.ndarray], size: int, qualities: tuple[int, int], seed: int):
-        self.images, self.size, self.qualities, self.seed = images, size, qualities, seed
-        self.codec = PillowCodec()
+    def __init__(self, *, images: Sequence[np.ndarray], size: int, qualities: tuple[int, int], seed: int, codec: Codec):
+        self.images, self.size, self.qualities, self.seed, self.codec = images, size, qualities, seed, codec
 
     def __getitem__(self, key: SampleKey) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The compressed crop, its tables and the crop itself (uint8, H x W x C)."""

@@ -1,12 +1,19 @@
-"""Compression to JPEG and back, in memory."""
+"""Compression to JPEG and back: the codecs by name."""
 
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import features
 
-from jpeg.tables import open_jpeg, quantization_tables
+from jpeg.tables import BLOCK, open_jpeg, quantization_tables
+from utils.errors import UserError
 from utils.image import to_pillow
 
 
@@ -20,6 +27,19 @@ class Compressed(NamedTuple):
 
     pixels: np.ndarray
     tables: np.ndarray
+
+
+class Codec(Protocol):
+    """What codecs offer.
+
+    Attributes:
+        name: the library and its version, for tables of results.
+    """
+
+    name: str
+
+    def compress(self, pixels: np.ndarray, quality: int) -> Compressed:
+        """Compress pixels (uint8, H x W x C) at a quality factor 1..100 and decode the stream again."""
 
 
 class PillowCodec:
@@ -39,3 +59,69 @@ class PillowCodec:
         with open_jpeg(stream) as image:
             decoded = np.asarray(image)
             return Compressed(decoded.reshape(pixels.shape), quantization_tables(image))
+
+
+class Ijg9Codec:
+    """JPEG as IJG libjpeg 9 writes and reads it, through the package jpeglib: what the paper's images went through.
+
+    libjpeg 9 upsamples chroma in the DCT domain, so its colour decodings differ from libjpeg-turbo's; the results
+    equal those of Pillow up to 8.4. Quality factors mean Pillow's tables, clipped to 255.
+
+    jpeglib switches its library for the whole process and is not thread-safe: use one thread a process.
+    """
+
+    VERSION = "9d"
+
+    def __init__(self):
+        try:
+            import jpeglib
+        except ImportError:
+            raise UserError("--codec ijg9 takes the optional package jpeglib: pip install jpeglib") from None
+        self.name = f"IJG libjpeg {self.VERSION} (jpeglib {jpeglib.__version__})"
+
+    def compress(self, pixels: np.ndarray, quality: int) -> Compressed:
+        """Compress pixels (uint8, H x W x C) at a quality factor 1..100, 4:2:0 in colour, and decode them again."""
+        import jpeglib
+
+        if jpeglib.version.get() != self.VERSION:
+            jpeglib.version.set(self.VERSION)
+        tables = _pillow_tables(quality, pixels.shape[2])
+        with tempfile.TemporaryDirectory(prefix="ijg9-") as folder, _quiet_standard_error():
+            path = os.path.join(folder, "image.jpg")
+            image = jpeglib.from_spatial(np.ascontiguousarray(pixels))
+            if pixels.shape[2] == 3:
+                image.samp_factor = "4:2:0"
+            image.write_spatial(path, qt=tables)
+            decoded = jpeglib.read_spatial(path).spatial
+        return Compressed(np.array(decoded).reshape(pixels.shape), tables)
+
+
+@cache
+def _pillow_tables(quality: int, channels: int) -> np.ndarray:
+    """The tables that Pillow writes for a quality factor."""
+    return PillowCodec().compress(np.zeros((BLOCK, BLOCK, channels), np.uint8), quality).tables
+
+
+@contextmanager
+def _quiet_standard_error() -> Iterator[None]:
+    """Keep what the C library prints off the terminal."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
+CODECS = {"pillow": PillowCodec, "ijg9": Ijg9Codec}
+
+
+def get_codec(name: str) -> Codec:
+    """The codec called ``name``; raises UserError if it is unknown or its package is not installed."""
+    try:
+        return CODECS[name]()
+    except KeyError:
+        raise UserError(f"the codec {name!r} is unknown: choose --codec from {', '.join(CODECS)}") from None

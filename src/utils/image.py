@@ -109,8 +109,13 @@ def to_pillow(pixels: np.ndarray) -> Image.Image:
 
 def save_png(path: str | Path, pixels: np.ndarray) -> None:
     """Write pixels (uint8, H x W x C) as PNG, whole or not at all."""
+    save_pillow(path, to_pillow(pixels))
+
+
+def save_pillow(path: str | Path, image: Image.Image) -> None:
+    """Write a Pillow image as PNG, whole or not at all."""
     with atomic_write(path) as file:
-        to_pillow(pixels).save(file, "PNG")
+        image.save(file, "PNG")
 
 
 def pad_to_multiple(pixels: np.ndarray, multiple: int) -> np.ndarray:

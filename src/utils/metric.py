@@ -1,10 +1,14 @@
-"""PSNR, SSIM and PSNR-B of uint8 images, as the published program computes them."""
+"""PSNR, SSIM and PSNR-B of uint8 images, and the protocols that say which variants a table holds."""
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from jpeg.tables import BLOCK
+from utils.errors import UserError
+from utils.image import luminance
 
 PEAK = 255
 SSIM_WINDOW = 8
@@ -89,5 +93,95 @@ def psnr_b(image: np.ndarray, ground_truth: np.ndarray) -> float:
     return _decibels(_mse(image, ground_truth) + blocking_effect_factor(image))
 
 
-METRICS = {"psnr": psnr, "ssim": ssim, "psnr_b": psnr_b}
+def ssim_7x7(image: np.ndarray, ground_truth: np.ndarray) -> float:
+    """Structural similarity as scikit-image computes it by default: uniform 7 x 7 window, sample covariance."""
+    from skimage.metrics import structural_similarity
+
+    _check(image, ground_truth)
+    if min(image.shape[:2]) < 7:
+        return math.nan
+    return float(structural_similarity(ground_truth, image, channel_axis=-1, data_range=PEAK))
+
+
+def ssim_gaussian(image: np.ndarray, ground_truth: np.ndarray) -> float:
+    """Structural similarity of Wang et al., 2004: 11 x 11 Gaussian window, sigma 1.5, mean over channels."""
+    from skimage.metrics import structural_similarity
+
+    _check(image, ground_truth)
+    if min(image.shape[:2]) < 11:
+        return math.nan
+    return float(
+        structural_similarity(
+            ground_truth, image, channel_axis=-1, data_range=PEAK, gaussian_weights=True, use_sample_covariance=False
+        )
+    )
+
+
+def psnr_b_luminance(image: np.ndarray, ground_truth: np.ndarray) -> float:
+    """PSNR-B in dB with the error over all channels and the blocking effect factor of MATLAB's Y alone in colour."""
+    _check(image, ground_truth)
+    one_channel = luminance(image)[..., None] if image.shape[2] == 3 else image
+    return _decibels(_mse(image, ground_truth) + blocking_effect_factor(one_channel))
+
+
+Metrics = Mapping[str, Callable[[np.ndarray, np.ndarray], float]]
 """Key in tables and JSON -> function of (image, ground_truth)."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How images are measured.
+
+    Attributes:
+        name: on the command line.
+        source: who measures so.
+        ssim: a key of SSIM_WINDOWS.
+        psnr_b: a key of BLOCKING_TERMS.
+        exceptions: (data set, colour mode) -> another key of SSIM_WINDOWS.
+    """
+
+    name: str
+    source: str
+    ssim: str
+    psnr_b: str
+    exceptions: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def ssim_window(self, data: str, mode: str) -> str:
+        """The SSIM window for a data set in colour mode 'RGB' or 'L'."""
+        return self.exceptions.get((data, mode), self.ssim)
+
+    def metrics(self, data: str, mode: str) -> Metrics:
+        """The metrics for a data set in colour mode 'RGB' or 'L'."""
+        window = self.ssim_window(data, mode)
+        return {"psnr": psnr, "ssim": SSIM_WINDOWS[window], "psnr_b": BLOCKING_TERMS[self.psnr_b]}
+
+    def describe(self, data: str, mode: str) -> str:
+        """One phrase for the title of a table."""
+        return f"{self.name} (SSIM {self.ssim_window(data, mode)}, PSNR-B {self.psnr_b})"
+
+
+SSIM_WINDOWS = {"8x8": ssim, "7x7": ssim_7x7, "11x11 Gaussian": ssim_gaussian}
+BLOCKING_TERMS = {"summed over channels": psnr_b, "blocking of Y": psnr_b_luminance}
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("published", "the published program's evaluation scripts", "8x8", "summed over channels"),
+        Protocol(
+            "paper",
+            "the paper's tables I and II: its LIVE1 colour cells alone have scikit-image's default SSIM",
+            "8x8",
+            "summed over channels",
+            {("LIVE1", "RGB"): "7x7"},
+        ),
+        Protocol("field", "FBCNN, SwinIR and KAIR", "11x11 Gaussian", "blocking of Y"),
+    )
+}
+
+
+def get_protocol(name: str) -> Protocol:
+    """The protocol called ``name``; raises UserError listing the valid names."""
+    try:
+        return PROTOCOLS[name]
+    except KeyError:
+        raise UserError(f"the protocol {name!r} is unknown: choose --protocol from {', '.join(PROTOCOLS)}") from None
