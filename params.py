@@ -313,6 +313,15 @@ def paper_parser() -> Parser:
     return parser
 
 
+def fetch_parser() -> Parser:
+    """Options of src/fetch_data.py."""
+    parser = Parser(prog="fetch_data.py", description="Fetch data sets and lay them out as the programs expect.")
+    parser.add_argument("data", nargs="+", metavar="NAME", help="DIV2K, BSDS500, LIVE1 or Classic5")
+    parser.add_argument("--to", default="data", metavar="FOLDER", help="the data root")
+    parser.add_argument("--mirror", default="", metavar="URL", help="another address of the same archives")
+    return parser
+
+
 def demo_parser() -> Parser:
     """Options of src/demo.py."""
     parser = Parser(prog="demo.py", description="Restore and evaluate scikit-image's photographs at quality 10.")

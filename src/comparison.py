@@ -275,10 +275,10 @@ def as_json(table: Table) -> str:
 def draw_table(table: Table):
     """The table as a matplotlib figure; figures of ours that equal the paper's to the printed digit are green."""
     header, lines = table.header(), table.lines()
-    figure, axis = pyplot().subplots(figsize=(1.05 * len(header), 0.27 * len(lines) + 1.2))
+    figure, axis = pyplot().subplots(figsize=(1.05 * len(header), 0.24 * len(lines) + 0.8))
     axis.axis("off")
     axis.set_title(table.title.replace("; protocol", ";\nprotocol"), fontsize=9)
-    drawn = axis.table(lines, colLabels=header, loc="upper center", cellLoc="center")
+    drawn = axis.table(lines, colLabels=header, bbox=[0, 0, 1, 1], cellLoc="center")
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(8.5)
     first = 3 + len(table.published.methods)
