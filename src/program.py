@@ -1,5 +1,6 @@
 """What every program shares: reading params.py, one-sentence errors and exit codes."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,5 +37,6 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
         message, code = f"error: {error.strerror or error}{where}", 2
     except KeyboardInterrupt:
         message, code = "interrupted", 130
-    print(message, file=sys.stderr)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one tells
+        print(message, file=sys.stderr)
     return code

@@ -310,3 +310,22 @@ def test_two_processes_learn_what_one_does(call, folder_of_photos, start):
             if a[key]:
                 assert float(a[key]) == pytest.approx(float(b[key]), rel=1e-4), (a["step"], key)
     assert done.stderr.count("finished after 20 steps") == 1
+
+
+def test_several_processes_tell_a_mistake_once(folder_of_photos):
+    done = shell("main.py", "--gpus", "[0,1]", "--imgGTRoot", "nowhere")
+    assert done.returncode == 2 and done.stderr.strip() == "error: the image folder 'nowhere' does not exist"
+
+
+def test_several_processes_stop_together_on_a_signal(folder_of_photos):
+    command = [sys.executable, ROOT / "src" / "main.py", "--imgGTRoot", folder_of_photos, "--gpus", "[0,1]", *TINY]
+    command += ["--nEpochs", 10000, "--savedir", "run"]
+    process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
+    while not Path("checkpoint/run/model_epoch_1.pth").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM and "stopped by signal 15" in messages
+    step = int(re.search(r"at step (\d+)", messages).group(1))
+    assert torch.load("checkpoint/run/model_last.pth", weights_only=True)["training"]["progress"]["step"] == step

@@ -1,8 +1,11 @@
 """Processes and devices: one process as the simple case of many (torchrun, DistributedDataParallel)."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -55,21 +58,48 @@ def under_torchrun() -> bool:
 
 
 def launch(program: str, argv: Sequence[str], *, cuda: bool, gpus: Sequence[int]) -> int:
-    """Run ``program`` once for each of ``gpus`` under torchrun on this machine; without ``cuda`` on the CPU.
+    """Run ``program`` once for each of ``gpus`` on this machine, as torchrun would; without ``cuda`` on the CPU.
+
+    Signals are passed on, and when one process fails the others are stopped.
 
     Returns:
-        The exit code.
+        The exit code: the first that is not 0.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={len(gpus)}"]
-    environment = dict(os.environ)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": len(gpus), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     if cuda:
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
-    process = subprocess.Popen([*command, program, *argv], env=environment)
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:  # the terminal has sent it to the children too; they save and end
-            continue
+        common["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
+    else:
+        common["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", max(1, torch.get_num_threads() // len(gpus)))
+    processes = []
+    for number in range(len(gpus)):
+        own = {key: str(value) for key, value in (common | {"RANK": number, "LOCAL_RANK": number}).items()}
+        processes.append(subprocess.Popen([sys.executable, program, *argv], env=os.environ | own))
+
+    def pass_on(number: int, _frame) -> None:
+        for process in processes:
+            process.send_signal(number)
+
+    previous = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        running = list(processes)
+        while running and not any(process.poll() for process in processes):
+            running = [process for process in processes if process.poll() is None]
+            time.sleep(0.1)
+        stopped = {128 + number for number in previous}  # a process that was signalled saves and ends by itself
+        patience = 300 if any(process.poll() in stopped for process in processes) else 5
+        for process in running:
+            try:
+                process.wait(timeout=patience)
+            except subprocess.TimeoutExpired:
+                process.kill()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    codes = [process.wait() for process in processes]
+    return next((code if code > 0 else 128 - code for code in codes if code), 0)
 
 
 def rank() -> int:
