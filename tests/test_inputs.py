@@ -1,4 +1,4 @@
-"""What goes into the networks, and scikit-image's resize as matrix products."""
+"""What goes into the networks."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,7 @@ from skimage.transform import resize
 import dataset
 from dataset.jpeg import scale, unscale
 from jpeg.codec import PillowCodec
-from utils import resize as resize_module
 from utils.errors import UserError
-from utils.resize import resize_cubic
 
 
 def tensors(compressed):
@@ -51,36 +49,6 @@ def test_the_global_image_is_the_resized_compressed_image(photo, shape, channels
     assert image.shape == (1, channels, 112, 112) and image.dtype == torch.float32
     assert np.abs(image[0].permute(1, 2, 0).numpy() - expected).max() < 2e-6
     assert torch.equal(x, dataset.get_loader("jpeg_qm").network_input(pixels, tables, None))
-
-
-@pytest.mark.parametrize("shape", [(300, 500), (64, 64), (112, 112), (40, 333), (333, 17), (1, 1), (2, 130)])
-def test_the_resize_equals_scikit_images(shape):
-    image = np.random.default_rng(0).random((*shape, 3))
-    image[: shape[0] // 2] = image[: shape[0] // 2].round()  # overshoot to be clipped
-    ours = resize_cubic(torch.tensor(image).permute(2, 0, 1)[None], 112, 112)[0].permute(1, 2, 0).numpy()
-    assert np.abs(ours - resize(image, (112, 112), order=3)).max() < 1e-14 * 5
-
-
-def test_a_batch_is_clipped_image_by_image():
-    images = torch.rand(2, 3, 64, 64, dtype=torch.float64)
-    images[1] = images[1] * 0.1 + 0.4
-    together = resize_cubic(images, 112, 112)
-    for i in range(2):
-        assert torch.equal(together[i], resize_cubic(images[i : i + 1], 112, 112)[0])
-    assert together[1].min() >= images[1].min() and together[1].max() <= images[1].max()
-
-
-def test_strips_equal_the_whole(monkeypatch):
-    image = torch.randint(0, 256, (1, 3, 150, 90), dtype=torch.uint8)
-    whole = resize_cubic(image, 112, 112)
-    monkeypatch.setattr(resize_module, "_ROWS_AT_ONCE", 32)
-    assert torch.allclose(resize_cubic(image, 112, 112), whole, atol=1e-3)
-
-
-def test_columns_of_a_large_matrix_are_made_in_parts(monkeypatch):
-    whole = resize_module.resize_matrix.__wrapped__(700, 112)
-    monkeypatch.setattr(resize_module, "_COLUMNS_AT_ONCE", 100)
-    assert torch.allclose(resize_module.resize_matrix.__wrapped__(700, 112), whole, rtol=0, atol=1e-15)
 
 
 def test_an_unknown_loader_is_told():
