@@ -58,10 +58,14 @@ def test_a_damaged_copy_is_made_again(folder_of_photos):
 
 
 def test_files_that_can_not_be_read_are_told_and_left_out(folder_of_photos):
+    (folder_of_photos / "1.png").write_bytes((folder_of_photos / "1.png").read_bytes()[:-500])
     (folder_of_photos / "3.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder_of_photos / "link.png").symlink_to("nowhere.png")
     images = ImageStore("store", "RGB")
-    (sentence,) = images.add(image_files(folder_of_photos), progress=False)
-    assert "3.png" in sentence and len(images) == 5 == len(images.sources)
+    sentences = images.add(image_files(folder_of_photos), progress=False)
+    assert len(sentences) == 3 and len(images) == 4 == len(images.sources) == len(os.listdir("store"))
+    for name, sentence in zip(("1.png", "3.png", "link.png"), sentences, strict=True):
+        assert f"{name}' can't be read: " in sentence
 
 
 def build(folder, start, results):

@@ -81,6 +81,7 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
         raise UserError(f"--size {options.size} is odd: the networks need an even size")
     if options.batchSize < world:
         raise UserError(f"--batchSize {options.batchSize} is smaller than the number of processes, {world}")
+    codec = get_codec(options.codec)
     store = ImageStore(options.store, options.colorMode)
     skipped = store.add(files, workers=os.cpu_count() or 1, progress=rank == 0)
     for sentence in skipped if rank == 0 else ():
@@ -110,7 +111,7 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
         size=options.size,
         qualities=tuple(options.quality),
         seed=options.seed,
-        codec=get_codec(options.codec),
+        codec=codec,
     )
     return DataLoader(
         data,

@@ -58,7 +58,10 @@ class ImageStore:
 
     def _store(self, path: Path) -> tuple[Path, tuple[int, int, int]] | UserError:
         """Make sure that ``path`` is stored: its file and shape, or why it can't be."""
-        status = os.stat(path)
+        try:
+            status = os.stat(path)
+        except OSError as error:  # a link to nowhere, a file deleted meanwhile
+            return UserError(f"the image {str(path)!r} can't be read: {error.strerror}")
         identity = hashlib.sha256(f"{path.resolve()}\n{self.mode}".encode(errors="surrogateescape")).hexdigest()[:32]
         file = self.folder / f"{identity}-{status.st_size}-{status.st_mtime_ns}.npy"
         try:
