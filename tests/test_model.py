@@ -1,0 +1,81 @@
+"""A network ready to restore, with all that its checkpoint says of it."""
+
+import numpy as np
+import pytest
+import torch
+
+import dataset
+import model as model_module
+import nets
+from engine import restore_image
+from jpeg.codec import PillowCodec
+from model import load_model, shipped_checkpoint
+from utils import checkpoint
+from utils.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize(
+    ("name", "title", "loader"),
+    [
+        ("qmar", "QCN", "jpeg_qm"),
+        ("qmarg", "QGCN", "jpeg_qmg"),
+        ("edsr", "EDSR", "jpeg"),
+        ("arcnn", "AR-CNN", "jpeg"),
+        ("arcnn-FastARCNN", "Fast AR-CNN", "jpeg"),
+    ],
+)
+def test_a_model_knows_itself_and_restores_as_the_engine_does(photo, make_checkpoint, name, title, loader, channels):
+    path = make_checkpoint(name, channels)
+    model = load_model(path, CPU)
+    assert (model.name, model.title, model.loader, model.channels) == (name, title, loader, channels)
+    assert model.color_mode == {3: "RGB", 1: "L"}[channels] and model.source == str(path)
+    compressed = PillowCodec().compress(photo[:21, :34, :channels], 10)
+    network = checkpoint.build_network(checkpoint.load(path))  # another memory format, so equal to rounding only
+    expected = restore_image(network, dataset.get_loader(loader), compressed, device=CPU)
+    restored = model.restore(compressed)
+    assert restored.shape == (21, 34, channels) and restored.dtype == np.float32
+    np.testing.assert_allclose(restored, expected, rtol=0, atol=0.005)
+
+
+def test_restoring_keeps_the_input_and_is_repeatable(photo, make_checkpoint):
+    model = load_model(make_checkpoint("qmarg"), CPU)
+    compressed = PillowCodec().compress(photo[:24, :40], 10)
+    before = [array.copy() for array in compressed]
+    first, second = model.restore(compressed), model.restore(compressed)
+    assert np.array_equal(first, second)
+    assert all(np.array_equal(old, new) for old, new in zip(before, compressed, strict=True))
+
+
+def test_the_tables_are_seen(photo, make_checkpoint):
+    compressed = PillowCodec().compress(photo[:24, :40], 10)
+    other = compressed._replace(tables=PillowCodec().compress(photo[:24, :40], 90).tables)
+    for name, seen in (("qmar", True), ("qmarg", True), ("edsr", False), ("arcnn", False)):
+        model = load_model(make_checkpoint(name), CPU)
+        assert np.array_equal(model.restore(compressed), model.restore(other)) != seen
+
+
+def test_a_checkpoint_that_can_not_be_read_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"none\.pth' does not exist"):
+        load_model(tmp_path / "none.pth", CPU)
+
+
+def test_the_best_shipped_checkpoint_of_a_colour_mode_is_found(tmp_path, monkeypatch):
+    for mode, channels in (("RGB", 3), ("L", 1)):
+        path = shipped_checkpoint(mode)
+        assert path is None or checkpoint.image_channels(checkpoint.load(path)) == channels
+    assert shipped_checkpoint("RGB") is not None  # the default of restore.py and the demo
+    monkeypatch.setattr(model_module, "ROOT", tmp_path)
+    (tmp_path / "checkpoint").mkdir()
+    assert shipped_checkpoint("RGB") is None
+    for name in reversed(model_module.SHIPPED["RGB"]):
+        (tmp_path / "checkpoint" / name).touch()
+        assert shipped_checkpoint("RGB") == tmp_path / "checkpoint" / name
+
+
+def test_every_network_has_a_loader_and_a_script():
+    from evaluation import SCRIPTS
+
+    assert {kind.loader for kind in nets.NETWORKS.values()} == set(SCRIPTS) == set(dataset.LOADERS)
