@@ -1,10 +1,13 @@
 """Fetch data sets from their official addresses and lay them out as training and evaluation expect."""
 
+import gzip
 import shutil
+import socket
 import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -70,6 +73,9 @@ BY_HAND = {
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".bmp")
 
+PATIENCE = 60
+"""Seconds without a byte after which a server counts as gone."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Fetch what ``argv`` (default: the command line) names; returns the exit code."""
@@ -101,7 +107,7 @@ def fetch(archive: Archive, root: Path, mirror: str = "") -> None:
     Raises:
         UserError: if it can't be downloaded, fails its checks, or would write outside its folder.
     """
-    from urllib.error import URLError
+    from http.client import HTTPException
 
     from torchvision.datasets.utils import check_md5, download_url
 
@@ -119,10 +125,14 @@ def fetch(archive: Archive, root: Path, mirror: str = "") -> None:
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetch-") as temporary:
         file, unpacked = Path(temporary, name), Path(temporary, "unpacked")
         print(f"fetching {url}")
+        previous = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(PATIENCE)  # download_url has no argument for it
         try:
             download_url(url, temporary, name)
-        except (URLError, OSError, ValueError, RuntimeError) as error:
+        except (HTTPException, OSError, ValueError, RuntimeError) as error:
             raise UserError(f"{url} can't be fetched: {error}; try again, or a --mirror") from None
+        finally:
+            socket.setdefaulttimeout(previous)
         if archive.size not in (None, file.stat().st_size):
             raise UserError(f"{url} gave {file.stat().st_size} bytes instead of {archive.size}: try again")
         if archive.md5 and not check_md5(str(file), archive.md5):
@@ -136,7 +146,7 @@ def fetch(archive: Archive, root: Path, mirror: str = "") -> None:
 
 
 def unpack(file: Path, folder: Path) -> None:
-    """Unpack a zip or tar archive into a new folder, and nothing outside it.
+    """Unpack a zip or gzipped tar archive into a new folder, and nothing outside it.
 
     Raises:
         UserError: if the archive is damaged, or names a path outside the folder, a device, or a link that leaves it.
@@ -147,17 +157,20 @@ def unpack(file: Path, folder: Path) -> None:
             with zipfile.ZipFile(file) as archive:
                 for name in archive.namelist():
                     parts = PurePosixPath(name.replace("\\", "/"))
-                    if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+                    if parts.is_absolute() or ".." in parts.parts or ":" in "".join(parts.parts[:1]):
                         raise UserError(f"{file.name} names {name!r}, outside its folder: it is refused")
                 archive.extractall(folder)
         else:
-            with tarfile.open(file) as archive:
+            with gzip.open(file) as stream:  # its checksum stands at its end, which tarfile does not read
+                while stream.read(1 << 20):
+                    pass
+            with tarfile.open(file, "r:gz") as archive:
                 archive.extractall(folder, filter="data")
     except tarfile.FilterError as error:
         raise UserError(f"{file.name} is refused: {error}") from None
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
         shutil.rmtree(folder)
         raise UserError(f"{file.name} is damaged ({error}): try again") from None
 

@@ -1,5 +1,6 @@
 """Codecs: what Pillow and IJG libjpeg 9 make of an image."""
 
+import hashlib
 import pickle
 import subprocess
 import sys
@@ -17,6 +18,22 @@ from utils.metric import psnr
 def ijg9():
     pytest.importorskip("jpeglib", reason="the optional package jpeglib is not installed")
     return get_codec("ijg9")
+
+
+OLD_PILLOW = {
+    1: "814c7a767ec5a68d",
+    10: "7ce40fcbbba2b1bb",
+    50: "0d641e424c309068",
+    90: "ddf1086a42781280",
+    100: "5614fdcb4a765c08",
+}
+"""Quality -> SHA-256 (first 16 digits) of the crop below, saved and opened again by Pillow 7.2.0 and, alike, 8.4.0."""
+
+
+@pytest.mark.parametrize(("quality", "digest"), OLD_PILLOW.items())
+def test_ijg9_is_bit_identical_to_the_pillow_of_the_paper(ijg9, photo, quality, digest):
+    decoded = ijg9.compress(photo[40:163, 180:257], quality).pixels
+    assert hashlib.sha256(decoded.tobytes()).hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize("quality", [1, 10, 75, 100])

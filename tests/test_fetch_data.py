@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import socket
 import tarfile
 import threading
 import zipfile
@@ -122,6 +123,26 @@ def test_wrong_checksums_sizes_and_counts_are_told(server):
         assert left_over() == []
 
 
+@pytest.mark.parametrize("body", [tar_of(IMAGES), zip_of(IMAGES)], ids=["tar", "zip"])
+def test_damage_within_an_archive_of_unknown_checksum_is_found(server, body):
+    address, bodies = server
+    middle = len(body) // 2
+    damaged = body[:middle] + bytes([body[middle] ^ 255]) + body[middle + 1 :]
+    bodies["/set.tgz"] = (damaged, len(damaged))
+    with pytest.raises(UserError, match="damaged"):
+        fetch(archive(address), Path("data"))
+    assert left_over() == []
+
+
+def test_a_server_that_falls_silent_is_given_up(monkeypatch):
+    monkeypatch.setattr(fetch_data, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UserError, match="timed out; try again"):
+            fetch(archive(address), Path("data"))
+    assert left_over() == [] and socket.getdefaulttimeout() is None
+
+
 def test_what_the_server_does_not_have_is_told(server):
     address, _ = server
     with pytest.raises(UserError, match="404"):
@@ -137,6 +158,7 @@ def test_what_the_server_does_not_have_is_told(server):
         zip_of({"set/../../evil.png": b"x"}),
         zip_of({"/tmp/evil-of-a-test.png": b"x"}),
         zip_of({"..\\evil.png": b"x"}),
+        zip_of({"C:/evil.png": b"x"}),
         tar_of({"../evil.png": b"x"}),
         tar_of({"/../evil.png": b"x"}),
         tar_of({"set/images/0.png": b""}, type=tarfile.SYMTYPE, linkname="../../../../etc/passwd"),

@@ -5,10 +5,12 @@ import os
 import pickle
 import random
 import struct
+import tracemalloc
+import zipfile
 
 import pytest
 import torch
-from conftest import network_arguments, refused
+from conftest import network_arguments
 from published_format import data_parallel, write
 
 import nets
@@ -99,6 +101,49 @@ def test_a_bare_pickle_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "raw",
+    [
+        b"cos\nsystem\n(S'touch witness'\ntR.",
+        b"(S'touch witness'\nios\nsystem\n.",
+        b"(cos\nsystem\nS'touch witness'\no.",
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\rtouch witness\x85R.",
+        b"\x80\x02cos\nsystem\nX\r\x00\x00\x00touch witness\x85\x81.",
+        b"Pos.system\n.",
+        b"\x82\x01.",
+        # An admitted function is not an open door: its attributes are not callable, its state starts nothing.
+        b"\x80\x04\x8c\x0ctorch._utils\x8c\x1e_rebuild_parameter.__globals__\x93.",
+        b"\x80\x04\x8c\x0ctorch._utils\x8c\x12_rebuild_parameter\x93\x8c\x0btorch._utils\x86R.",
+    ],
+    ids=["REDUCE", "INST", "OBJ", "STACK_GLOBAL", "NEWOBJ", "PERSID", "EXT1", "dotted", "no_network"],
+)
+def test_no_opcode_gets_around_the_list(tmp_path, raw):
+    path = tmp_path / "hostile.pth"
+    for start in (b"", pickle.dumps(legacy.MAGIC, 2) + pickle.dumps(legacy.PROTOCOL, 2) + pickle.dumps({}, 2)):
+        path.write_bytes(start + raw)
+        with pytest.raises(UserError, match=r"hostile\.pth' can't be read"):
+            checkpoint.load(path)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", raw)
+        with pytest.raises(UserError, match=r"hostile\.pth' can't be read"):
+            checkpoint.load(path)
+    assert not (tmp_path / "witness").exists()
+
+
+def test_a_damaged_index_does_not_take_all_memory(tmp_path):
+    # LONG_BINPUT: remember at an index; the C unpickler allocates 16 bytes for each one below it.
+    path = tmp_path / "old.pth"
+    start = pickle.dumps(legacy.MAGIC, 2) + pickle.dumps(legacy.PROTOCOL, 2) + pickle.dumps({}, 2)
+    path.write_bytes(start + b"\x80\x02}r" + struct.pack("<I", 1 << 24) + b".")
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="can't be read"):
+            checkpoint.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
     "name", ["numpy._core.multiarray._reconstruct", "nets.qmar.os", "builtins.getattr", "torch.nn.modules.loss.L1Loss"]
 )
 def test_names_off_the_list_are_refused(name):
@@ -125,12 +170,13 @@ def test_damaged_files_end_with_a_sentence(tmp_path, stream):
     whole = path.read_bytes()
     for length in [0, 1, 2, 16, 100, *range(200, len(whole) - 1, len(whole) // 25), len(whole) - 1]:
         path.write_bytes(whole[:length])
-        with pytest.raises(UserError, match="can't be read"):
+        with pytest.raises(UserError, match="can't be read") as told:
             checkpoint.load(path)
+        assert "\n" not in str(told.value) and len(str(told.value)) < 500
     chance = random.Random(0)
     for _ in range(60):
         flipped = bytearray(whole)
-        flipped[chance.randrange(len(whole) // 2)] ^= 1 << chance.randrange(8)
+        flipped[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         path.write_bytes(flipped)
         try:
             checkpoint.load(path)  # a flipped weight is still a weight
@@ -146,16 +192,6 @@ def test_a_storage_of_the_wrong_size_is_refused(tmp_path):
     path.write_bytes(whole.replace(weight, struct.pack("<q", 64 * 81 - 1), 1))
     with pytest.raises(UserError, match="wrong size"):
         checkpoint.load(path)
-
-
-def test_conversion_writes_an_equal_checkpoint(tmp_path, call):
-    network = published(tmp_path / "old.pth", "qmarg", parallel=True, location="cuda:0")
-    done = call("convert", tmp_path / "old.pth", tmp_path / "new.pth")
-    assert done.code == 0 and "QGCN" in done.out
-    content = torch.load(tmp_path / "new.pth", weights_only=True)
-    assert all(torch.equal(content["model"][key], value) for key, value in network.state_dict().items())
-    refused(call("convert", tmp_path / "old.pth", tmp_path / "new.pth"), "exists", "--overwrite")
-    refused(call("convert", tmp_path / "none.pth", tmp_path / "other.pth"), "none.pth", "does not exist")
 
 
 def test_published_checkpoints_evaluate_as_they_are(tmp_path, call, folder_of_photos):

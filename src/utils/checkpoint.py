@@ -1,6 +1,5 @@
 """Checkpoints: data that rebuild their own network, in this project's format or the published program's."""
 
-import pickle
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -15,18 +14,8 @@ from utils.errors import UserError
 from utils.files import atomic_write
 
 FORMAT = 1
-
-UNREADABLE = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    ValueError,
-    AttributeError,
-    TypeError,
-    OSError,
-)
-"""What torch.load raises for files that are damaged or not its own."""
+KEYS = {"net", "arguments", "model", "opt", "epoch"}
+"""What every checkpoint says besides its format; see `describe`."""
 
 
 def describe(network: nn.Module, name: str, arguments: dict[str, Any], options: dict[str, Any], epoch: int) -> dict:
@@ -67,9 +56,9 @@ def load(path: str | Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings(action="ignore"):  # torch's advice on files that are not its own: told below
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE:
+    except Exception:  # the bytes of the file decide what fails, and how
         return _from_legacy(legacy.load(path))
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= KEYS:
         raise UserError(f"{str(path)!r} is no checkpoint of this project (format {FORMAT})")
     return content
 
@@ -79,7 +68,7 @@ def _from_legacy(old: legacy.LegacyCheckpoint) -> dict[str, Any]:
     content = {"format": FORMAT, "net": old.name, "model": old.state, "opt": old.options, "epoch": old.epoch}
     try:
         content["arguments"] = nets.infer_arguments(old.name, old.state, old.res_scale)
-    except (KeyError, ValueError) as error:
+    except (LookupError, ValueError) as error:
         raise UserError(f"the published checkpoint lacks weights of its network {old.name}: {error}") from None
     build_network(content)
     return content
@@ -94,7 +83,7 @@ def build_network(content: dict[str, Any]) -> nn.Module:
     try:
         network = nets.build(content["net"], content["arguments"])
         network.load_state_dict(content["model"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # the file's own words decide what fails, and how
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"the checkpoint's weights do not fit its own description: {reason}") from None
     return network

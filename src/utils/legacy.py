@@ -125,8 +125,12 @@ FUNCTIONS = {
 """The other admitted names."""
 
 
-class _Unpickler(pickle.Unpickler):
-    """Admits MODULES and FUNCTIONS and refuses every other name."""
+class _Unpickler(pickle._Unpickler):
+    """Admits MODULES and FUNCTIONS and refuses every other name.
+
+    Python's own unpickler, not its C twin: that one allocates a memo of any length that a damaged byte names, which
+    can take all memory of the machine.
+    """
 
     def __init__(self, file: BinaryIO, storages: "_Storages"):
         super().__init__(file, encoding="utf-8")
@@ -146,7 +150,7 @@ class _Unpickler(pickle.Unpickler):
             return identity[1]
         if identity[0] == "storage" and len(identity) >= 5:
             return self.storages.get(*identity[1:5])
-        raise pickle.UnpicklingError(f"it refers to {identity[0]!r}, which is not known")
+        raise pickle.UnpicklingError("it refers to something that is neither a module nor a storage")
 
 
 class _Storages:
@@ -257,8 +261,12 @@ def load(path: str | Path) -> LegacyCheckpoint:
             int(content.get("epoch", 0)) if isinstance(content, dict) else 0,
             plain,
         )
-    except (
-        pickle.UnpicklingError, EOFError, KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError,
-        struct.error, zipfile.BadZipFile, OverflowError, RecursionError, MemoryError, UnicodeDecodeError,
-    ) as error:  # fmt: skip
-        raise UserError(f"the checkpoint {str(path)!r} can't be read: {error or type(error).__name__}") from None
+    except Exception as error:  # the bytes of the file decide what fails, and how
+        raise UserError(f"the checkpoint {str(path)!r} can't be read: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, on one line of bounded length."""
+    told = isinstance(error, pickle.UnpicklingError | zipfile.BadZipFile | OSError)
+    reason = str(error) if told else f"it is damaged or no checkpoint ({type(error).__name__}: {error})"
+    return " ".join(reason.split())[:300]
