@@ -35,6 +35,9 @@ from utils.schedule import Schedule
 CHECKPOINTS = Path("checkpoint")
 LAST, BEST = "model_last.pth", "model_best.pth"
 
+SAME_REQUEST = 3.0
+"""Seconds within which signals count as one: a terminal and a launcher both pass on a single Ctrl-C."""
+
 ARCHITECTURE = (
     "net", "n_colors", "in_channel", "out_channel", "in_glo_channel", "n_resblocks", "n_feats", "res_scale",
     "global_feats", "global_hidden", "colorMode", "dataloader",
@@ -200,7 +203,7 @@ class Training:
     def run(self) -> int:
         """Train to the end, or to a signal; returns the exit code."""
         options, progress = self.options, self.progress
-        self.received = 0
+        self.received, self.received_at = 0, 0.0
         self.started = time.monotonic() - progress.seconds
         self.saved = time.monotonic()
         self.run_log = self._open_log() if self.main else None
@@ -244,9 +247,10 @@ class Training:
         return run_log
 
     def _on_signal(self, number: int, _frame) -> None:
-        if self.received:  # asked twice: leave at once, the last save stands
+        if not self.received:
+            self.received, self.received_at = number, time.monotonic()
+        elif time.monotonic() - self.received_at > SAME_REQUEST:  # asked again: leave at once, the last save stands
             raise KeyboardInterrupt
-        self.received = number
 
     def _out_of_time(self) -> bool:
         return bool(self.options.minutes) and self.progress.seconds >= 60 * self.options.minutes
@@ -306,10 +310,11 @@ class Training:
         self.bar.update(samples)
         if progress.step % options.log_every == 0:
             self._log_row()
-        if time.monotonic() - self.saved > 60 * options.save_minutes > 0:
+        unfinished = progress.samples < self.sampler.samples  # a finished epoch is saved as such, after its validation
+        if unfinished and time.monotonic() - self.saved > 60 * options.save_minutes > 0:
             self._save(LAST)
-        if received:  # by any process
-            self.received = self.received or signal.SIGTERM
+        if received and not self.received:  # by another process
+            self._on_signal(signal.SIGTERM, None)
         return not received and not self._out_of_time()
 
     def _log_row(self, **validation: float) -> None:

@@ -271,6 +271,25 @@ def test_a_full_disk_keeps_the_last_checkpoint(call, folder_of_photos, monkeypat
     assert not list(last.parent.glob(".*.tmp"))
 
 
+def test_an_epoch_that_ended_on_a_full_disk_is_logged_once(call, folder_of_photos, monkeypatch):
+    words = ["--nEpochs", 2, "--samples_per_epoch", 8, "--save_minutes", 1e-9, "--log_every", 1]
+    words += ["--validation", "--imgValidRoot", folder_of_photos]
+    assert train(call, folder_of_photos, *words).code == 0
+    save = checkpoint.save
+
+    def full(path, content):
+        if path.name == "model_epoch_1.pth":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(path, content)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    assert train(call, folder_of_photos, *words, savedir="full").code == 2
+    monkeypatch.setattr(checkpoint, "save", save)
+    assert call("main", "--resume", "checkpoint/full").code == 0
+    assert without_clock(rows("checkpoint/run")) == without_clock(rows("checkpoint/full"))
+    assert same("checkpoint/run/model_last.pth", "checkpoint/full/model_last.pth")
+
+
 def test_bf16_and_nchw_train(call, folder_of_photos):
     words = ["--nEpochs", 1, "--samples_per_epoch", 8, "--precision", "bf16", "--no_channels_last"]
     done = train(call, folder_of_photos, *words)
@@ -317,15 +336,21 @@ def test_several_processes_tell_a_mistake_once(folder_of_photos):
     assert done.returncode == 2 and done.stderr.strip() == "error: the image folder 'nowhere' does not exist"
 
 
-def test_several_processes_stop_together_on_a_signal(folder_of_photos):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_several_processes_stop_together_on_a_signal(folder_of_photos, number):
     command = [sys.executable, ROOT / "src" / "main.py", "--imgGTRoot", folder_of_photos, "--gpus", "[0,1]", *TINY]
     command += ["--nEpochs", 10000, "--savedir", "run"]
-    process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [str(word) for word in command], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     while not Path("checkpoint/run/model_epoch_1.pth").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    if number == signal.SIGTERM:
+        process.send_signal(number)
+    else:  # a terminal sends it to all processes at once, and the first passes it on to the others too
+        os.killpg(process.pid, number)
     _, messages = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM and "stopped by signal 15" in messages
+    assert process.returncode == 128 + number and f"stopped by signal {number}" in messages
     step = int(re.search(r"at step (\d+)", messages).group(1))
     assert torch.load("checkpoint/run/model_last.pth", weights_only=True)["training"]["progress"]["step"] == step
