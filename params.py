@@ -201,9 +201,9 @@ def training_parser() -> Parser:
     return parser
 
 
-def _add_model(parser: Parser, help_text: str) -> None:
+def _add_model(parser: Parser, help_text: str, **keywords) -> None:
     group = parser.add_argument_group("model")
-    parser.add_published(group, "--model", default="", metavar="PATH", help=help_text)
+    parser.add_published(group, "--model", **{"default": "", "metavar": "PATH", "help": help_text} | keywords)
     parser.add_published(group, "--cuda", action="store_true", help="run on an NVIDIA GPU; without it on the CPU")
     parser.add_published(group, "--gpus", type=gpu_list, default="[0]", help="the GPU to use with --cuda")
 
@@ -241,18 +241,53 @@ def evaluation_parser(prog: str, networks: str) -> Parser:
 
 def restore_parser() -> Parser:
     """Options of src/restore.py."""
-    parser = Parser(prog="restore.py", description="Restore JPEG files, or folders of them, with their own tables.")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="JPEG files and folders")
-    _add_model(parser, "checkpoint of QCN, QGCN, EDSR or AR-CNN (default: the one shipped in checkpoint/)")
+    parser = Parser(
+        prog="restore.py", description="Restore JPEG files, folders of them, or standard input, with their own tables."
+    )
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="files, folders (to the bottom), patterns, or - for standard input"
+    )
+    _add_model(
+        parser,
+        "checkpoint of QCN, QGCN, EDSR or AR-CNN; give one for colour and one for gray, and each file goes to its own "
+        "(default: those shipped in checkpoint/)",
+        action="append",
+        default=None,
+    )
     group = parser.add_argument_group("output")
     group.add_argument(
         "-o",
         "--output",
         default="",
         metavar="PATH",
-        help="file for one JPEG, folder for several (default: results/restored)",
+        help="file for one JPEG, folder for several, - for standard output (default: results/restored)",
     )
+    group.add_argument(
+        "--format", default="png", help="of files in a folder and of standard output: png, webp, tiff or jpg"
+    )
+    group.add_argument("--depth", type=int, choices=(8, 16), default=8, help="bits a sample; 16 takes PNG")
+    group.add_argument("--out_quality", type=_number(int, 1, 100), default=95, help="quality factor of JPEG outputs")
     group.add_argument("--overwrite", action="store_true", help="replace outputs that exist; an input never is")
+    group.add_argument("--resume", action="store_true", help="skip inputs whose output exists")
+    group = parser.add_argument_group("restoring")
+    group.add_argument(
+        "--strength", type=_number(float, 0, 1), default=1.0, help="1 restores fully, 0 leaves the input"
+    )
+    group.add_argument(
+        "--self_ensemble", action="store_true", help="average over the 8 flips and rotations: takes 8 times as long"
+    )
+    group = parser.add_argument_group("unusual inputs")
+    group.add_argument(
+        "--quality",
+        type=_number(int, QUALITY_MIN, QUALITY_MAX),
+        help="JPEG quality factor of pictures that were JPEGs once and carry no tables (PNG, WebP, TIFF)",
+    )
+    group.add_argument("--tolerant", action="store_true", help="restore what a viewer shows of a damaged JPEG")
+    group.add_argument(
+        "--max_megapixels", type=_number(float, 0, above=True), default=200.0, help="refuse larger pictures"
+    )
+    group = parser.add_argument_group("machine")
+    group.add_argument("--jobs", type=_number(int, 1), default=1, help="files at a time, with as many threads in all")
     return parser
 
 

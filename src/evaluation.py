@@ -294,9 +294,9 @@ def _evaluate_ground_truth(options: Namespace, model: Model | None, *, padded: b
 
 def _restore_folder(options: Namespace, model: Model | None) -> int:
     from restore import restore_files
+    from restorer import Restorer
 
     if model is None:
         raise UserError("without --GT the JPEGs of --realdatapath are restored, which takes a --model")
-    return restore_files(
-        [options.realdatapath], RESULTS / (options.save or "restored"), model, folder=True, overwrite=True
-    )
+    output = RESULTS / (options.save or "restored")
+    return restore_files([options.realdatapath], output, Restorer(model), overwrite=True)

@@ -1,117 +1,327 @@
-"""Restore a person's own JPEG files and folders, with the quantization tables that the files carry."""
+"""Restore anybody's JPEG files: any file, any folder, with the quantization tables that they carry.
 
+As a library: ``from restore import Restorer`` (restorer.Restorer).
+"""
+
+import glob
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 from program import params, run
 from utils.errors import UserError
 
 DEFAULT_OUTPUT = Path("results") / "restored"
+STREAM = "-"
+"""The name of standard input and output."""
 
 
-def find_inputs(inputs: Sequence[str]) -> list[tuple[Path, Path]]:
-    """The JPEG files of ``inputs`` (files and folders), each with its place in an output folder."""
-    from utils.image import JPEG_SUFFIXES, image_files
+def __getattr__(name: str):
+    """``Restorer``, only brought in where it is asked for: it takes torch, which --help has no time for."""
+    if name == "Restorer":
+        from restorer import Restorer
+
+        return Restorer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class Writing(NamedTuple):
+    """How outputs are written: ``form``, a value of output.FORMATS, ``depth`` 8 or 16, ``quality`` of JPEGs."""
+
+    form: str = "PNG"
+    depth: int = 8
+    quality: int = 95
+
+
+class Outcome(NamedTuple):
+    """What became of one file.
+
+    Attributes:
+        megapixels: restored; 0 where it failed.
+        error: the reason for which it failed, or ''.
+        warning: what its user should know, or ''.
+    """
+
+    megapixels: float = 0.0
+    error: str = ""
+    warning: str = ""
+
+
+def find_inputs(inputs: Sequence[str], *, any_format: bool = False) -> list[tuple[Path, Path]]:
+    """The files of ``inputs`` (files, folders, patterns), each with its place in an output folder.
+
+    Args:
+        any_format: look in folders not only for JPEGs but for whatever else Pillow reads.
+    """
+    from utils.image import JPEG_SUFFIXES, SUFFIXES, image_files
 
     found = []
     for text in inputs:
         path = Path(text)
-        if path.is_dir():
-            found += [(file, file.relative_to(path)) for file in image_files(path, JPEG_SUFFIXES)]
-        elif path.exists():
-            found.append((path, Path(path.name)))
-        else:
+        matches = [path] if path.exists() or path.is_symlink() else map(Path, sorted(glob.glob(text, recursive=True)))
+        before = len(found)
+        for match in matches:
+            if match.is_dir():
+                files = image_files(match, SUFFIXES if any_format else JPEG_SUFFIXES)
+                found += [(file, file.relative_to(match)) for file in files]
+            else:
+                found.append((match, Path(match.name)))
+        if len(found) == before:
             raise UserError(f"the input {text!r} does not exist")
     return found
 
 
-def read_jpeg(path: Path, channels: int):
-    """A JPEG file as the network of ``channels`` image channels takes it (jpeg.codec.Compressed).
-
-    A gray file given to a colour network counts as colour with its one table for both. A colour file can't go
-    through a gray network. Raises UserError naming the file and the reason.
-    """
-    import numpy as np
-
-    from jpeg.codec import Compressed
-    from jpeg.tables import open_jpeg, quantization_tables
-
-    try:
-        with open_jpeg(path) as image:
-            tables = quantization_tables(image)
-            if channels == 1 and image.mode != "L":
-                raise ValueError("it is in colour and the checkpoint restores gray only")
-            pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"{str(path)!r} can't be restored: {error}") from None
-    if channels == 3 and len(tables) == 1:
-        tables = np.concatenate([tables, tables])
-    return Compressed(pixels.reshape(*pixels.shape[:2], channels), tables)
-
-
-def restore_files(inputs: Sequence[str], output: Path, model, *, folder: bool, overwrite: bool) -> int:
-    """Restore JPEGs to PNGs; a file that fails is named and the others go on.
+def plan_outputs(
+    found: Sequence[tuple[Path, Path]], output: Path, *, folder: bool, suffix: str, overwrite: bool, resume: bool
+) -> tuple[list[tuple[Path, Path]], int]:
+    """Which file is written where, and how many are left out because they are done.
 
     Args:
-        inputs: files and folders; a folder's tree is mirrored.
-        output: the PNG to write, or the folder for them where ``folder`` is set.
-        model: a model.Model.
+        found: of `find_inputs`.
+        output: the file to write, or the folder for all of them where ``folder`` is set.
+        suffix: of the files in that folder.
+        resume: leave out what exists.
+
+    Raises:
+        UserError: if an output is an input, or exists and neither ``overwrite`` nor ``resume`` is set.
+    """
+    from utils.image import output_names
+
+    names = output_names([place for _, place in found], suffix)
+    targets = [(path, output / name if folder else output) for (path, _), name in zip(found, names, strict=True)]
+    sources = {_resolved(path) for path, _ in targets}
+    for _, target in targets:
+        if _resolved(target) in sources:
+            raise UserError(f"the output {str(target)!r} is an input: give another -o")
+        if target.exists() and not (overwrite or resume):
+            raise UserError(f"the output {str(target)!r} exists: give another -o, --overwrite or --resume")
+    left = [(path, target) for path, target in targets if not (resume and target.exists())]
+    return left, len(targets) - len(left)
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # a link to itself
+        return path.absolute()
+
+
+def restore_file(path: Path, target: Path, restorer, writing: Writing, stop: threading.Event) -> Outcome:
+    """Restore one file with a Restorer, unless ``stop`` is set before it is to be written."""
+    from output import write_picture
+    from utils.files import atomic_write
+
+    try:
+        picture = restorer.restore_picture(path)
+        if stop.is_set():
+            return Outcome(error=f"{str(path)!r} was interrupted")
+        with atomic_write(target) as file:
+            write_picture(file, picture, writing.form, depth=writing.depth, quality=writing.quality)
+    except UserError as error:
+        return Outcome(error=str(error))
+    except ValueError as error:
+        return Outcome(error=f"{str(path)!r} was not restored: {error}")
+    except OSError as error:
+        return Outcome(error=f"{str(target)!r} can't be written: {error.strerror or error}")
+    except MemoryError:
+        return Outcome(error=f"{str(path)!r} takes more memory than there is")
+    height, width = picture.pixels.shape[:2]
+    return Outcome(height * width / 1e6, warning=f"{str(path)!r}: {picture.warning}" if picture.warning else "")
+
+
+def _outcomes(tasks: Sequence[tuple[Path, Path]], jobs: int, restorer, writing: Writing) -> Iterator[Outcome]:
+    """The outcome of every file, as they are done; closing it early leaves no file half written."""
+    stop = threading.Event()
+    if jobs == 1:
+        for path, target in tasks:
+            yield restore_file(path, target, restorer, writing, stop)
+        return
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        futures = [pool.submit(restore_file, path, target, restorer, writing, stop) for path, target in tasks]
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _shown(outcomes: Iterable[Outcome], count: int) -> list[Outcome]:
+    """All outcomes, with a progress bar for more than one file."""
+    from tqdm import tqdm
+
+    done, megapixels, start = [], 0.0, time.perf_counter()
+    with tqdm(total=count, desc="restoring", unit="image", leave=False, disable=count < 2) as bar:
+        for outcome in outcomes:
+            done.append(outcome)
+            megapixels += outcome.megapixels
+            bar.set_postfix_str(f"{megapixels / (time.perf_counter() - start):.2f} megapixels/s", refresh=False)
+            bar.update()
+    return done
+
+
+def restore_files(
+    inputs: Sequence[str],
+    output: Path,
+    restorer,
+    *,
+    folder: bool = True,
+    writing: Writing | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    jobs: int = 1,
+) -> int:
+    """Restore files; one that fails is named and the others go on. Several processes share them.
+
+    Args:
+        inputs: files, folders and patterns; a folder's tree is mirrored.
+        output: the file to write, or the folder for them where ``folder`` is set.
+        restorer: a restorer.Restorer.
         overwrite: replace outputs that exist; an input is never replaced.
+        resume: skip inputs whose output exists.
+        jobs: threads.
 
     Returns:
         0, or 1 if any file failed.
+
+    Raises:
+        UserError: if nothing was begun: an input is missing, or an output in the way.
     """
-    from tqdm import tqdm
-
-    from engine import to_bytes
+    from output import FORMATS
     from utils import distributed
-    from utils.image import output_names, save_png
 
-    found = find_inputs(inputs)
-    names = output_names([place for _, place in found], ".png")
-    targets = [(path, output / name if folder else output) for (path, _), name in zip(found, names, strict=True)]
-    sources = {path.resolve() for path, _ in targets}
-    for _, target in targets:
-        if target.resolve() in sources:
-            raise UserError(f"the output {str(target)!r} is an input: give another -o")
-        if target.exists() and not overwrite:
-            raise UserError(f"the output {str(target)!r} exists: give another -o or --overwrite")
-    mine = targets[distributed.rank() :: distributed.world()]
-    failures = []
-    for path, target in tqdm(mine, "restoring", unit="image", leave=False, disable=len(mine) < 2):
-        try:
-            compressed = read_jpeg(path, model.channels)
-        except UserError as error:
-            failures.append(str(error))
-            continue
-        save_png(target, to_bytes(model.restore(compressed)))
-    failures = distributed.gather(failures)
+    writing = writing or Writing()
+    suffix = next(suffix for suffix, form in FORMATS.items() if form == writing.form)
+    found = find_inputs(inputs, any_format=restorer.takes_any_format)
+    tasks, skipped = plan_outputs(found, output, folder=folder, suffix=suffix, overwrite=overwrite, resume=resume)
+    distributed.barrier()  # all have looked what exists before the first one writes
+    start = time.perf_counter()
+    mine = tasks[distributed.rank() :: distributed.world()]
+    with closing(_outcomes(mine, jobs, restorer, writing)) as outcomes:
+        done = distributed.gather(_shown(outcomes, len(mine)))
+    failures = [outcome.error for outcome in done if outcome.error]
     if distributed.rank() == 0:
+        for sentence in (outcome.warning for outcome in done if outcome.warning):
+            print(f"warning: {sentence}", file=sys.stderr)
         for sentence in failures:
             print(f"error: {sentence}", file=sys.stderr)
-        done = len(targets) - len(failures)
-        print(f"restored {done} of {len(targets)} files with {model.title} to {output}")
+        seconds = time.perf_counter() - start
+        megapixels = sum(outcome.megapixels for outcome in done)
+        print(
+            f"restored {len(done) - len(failures)} of {len(found)} files ({skipped} skipped, {len(failures)} failed) "
+            f"with {restorer.title} to {str(output)!r}: "
+            f"{megapixels:.1f} megapixels in {seconds:.1f} s, {megapixels / seconds:.2f} megapixels/s"
+        )
     return 1 if failures else 0
+
+
+def restore_stream(restorer, writing: Writing, source: str, output: str, *, overwrite: bool) -> int:
+    """Restore one file or standard input (``source`` '-') to a file or standard output (``output`` '-')."""
+    from output import write_picture
+    from restorer import BYTES_A_PIXEL
+    from utils.files import atomic_write
+
+    target = Path(output)
+    if output != STREAM and target.exists() and not overwrite:
+        raise UserError(f"the output {output!r} exists: give another -o or --overwrite")
+    content: Path | bytes = Path(source)
+    if source == STREAM:
+        limit = int(restorer.max_megapixels * 1e6 * BYTES_A_PIXEL)
+        content = sys.stdin.buffer.read(limit + 1)
+        if len(content) > limit:
+            raise UserError(f"standard input holds more than {limit / 1e6:.0f} MB: --max_megapixels lifts the limit")
+    picture = restorer.restore_picture(content)
+    if picture.warning:
+        print(f"warning: {picture.warning}", file=sys.stderr)
+    stream = BytesIO()
+    try:
+        write_picture(stream, picture, writing.form, depth=writing.depth, quality=writing.quality)
+    except ValueError as error:
+        raise UserError(f"the picture was not restored: {error}") from None
+    if output == STREAM:
+        sys.stdout.buffer.write(stream.getbuffer())
+        sys.stdout.buffer.flush()
+    else:
+        with atomic_write(target) as file:
+            file.write(stream.getbuffer())
+    return 0
+
+
+def _writing(options: Namespace, to_file: bool) -> Writing:
+    """How the options say that outputs are written.
+
+    Raises:
+        UserError: for an unknown format, or one without 16 bits where those are asked for.
+    """
+    from output import FORMATS, output_format
+
+    if to_file:
+        form = output_format(options.output)
+    else:
+        form = FORMATS.get(f".{options.format.lower()}")
+        if form is None:
+            raise UserError(f"--format {options.format!r} is unknown: choose from png, webp, tiff, jpg")
+    if options.depth == 16 and form != "PNG":
+        raise UserError(f"--depth 16 takes PNG, not {form}")
+    return Writing(form, options.depth, options.out_quality)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Restore as ``argv`` (default: the command line) says; returns the exit code."""
     options = params().restore_parser().parse_args(argv)
 
-    from model import load_model, shipped_checkpoint
+    import warnings
+
+    import torch
+    from PIL import Image
+
+    from restorer import Restorer
     from utils import distributed
 
-    single = len(options.inputs) == 1 and Path(options.inputs[0]).is_file()
-    named = Path(options.output) if options.output else DEFAULT_OUTPUT
-    to_file = single and bool(options.output) and not named.is_dir()
-    if to_file and named.suffix.lower() != ".png":
-        raise UserError(f"the output {options.output!r} does not end in .png: restored images are written as PNG")
+    if STREAM in options.inputs and len(options.inputs) > 1:
+        raise UserError("standard input (-) is restored alone: give it without other inputs")
+    source = options.inputs[0]
+    output = options.output or (STREAM if source == STREAM else "")
+    single = len(options.inputs) == 1 and (source == STREAM or Path(source).is_file())
+    if output == STREAM and not single:
+        raise UserError("standard output (-o -) takes one file: give a folder for several")
+    to_file = single and output not in ("", STREAM) and not Path(output).is_dir()
+    writing = _writing(options, to_file)
+    Image.MAX_IMAGE_PIXELS = None  # the limit on the size is --max_megapixels
+    warnings.filterwarnings("ignore", module="PIL")  # what it thinks of damaged metadata, which is passed on unread
     device = distributed.choose_device(options.cuda, options.gpus)
     distributed.start(device)
     try:
-        model = load_model(options.model or shipped_checkpoint("RGB"), device)
-        return restore_files(options.inputs, named, model, folder=not to_file, overwrite=options.overwrite)
+        restorer = Restorer(
+            options.model,
+            device=device,
+            strength=options.strength,
+            self_ensemble=options.self_ensemble,
+            quality=options.quality,
+            tolerant=options.tolerant,
+            max_megapixels=options.max_megapixels,
+        )
+        if options.jobs > 1:
+            torch.set_num_threads(max(1, torch.get_num_threads() // options.jobs))
+        if source == STREAM or output == STREAM:
+            return restore_stream(restorer, writing, source, output, overwrite=options.overwrite)
+        return restore_files(
+            options.inputs,
+            Path(output) if output else DEFAULT_OUTPUT,
+            restorer,
+            folder=not to_file,
+            writing=writing,
+            overwrite=options.overwrite,
+            resume=options.resume,
+            jobs=options.jobs,
+        )
     finally:
         distributed.stop()
 

@@ -1,18 +1,32 @@
 """Restoring a person's own JPEGs."""
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+from argparse import Namespace
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import refused
+from conftest import ROOT, network_arguments, refused
 from PIL import Image
 
+import nets
 from engine import to_bytes
 from jpeg.codec import Compressed, PillowCodec
-from model import load_model
-from restore import read_jpeg
+from jpeg.reader import Photo, read_photo
+from jpeg.tables import standard_tables
+from model import Model, load_model
+from restore import Restorer, Writing, restore_file
+from restorer import self_ensemble
 from utils.errors import UserError
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -33,13 +47,13 @@ def test_a_photo_is_restored_with_its_own_tables(call, album, photo, make_checkp
     path = make_checkpoint("qmar")
     done = call("restore", album / "a.jpg", "-o", "out.png", "--model", path)
     assert done.code == 0, done.err
-    model = load_model(path, torch.device("cpu"))
+    model = load_model(path, CPU)
     expected = to_bytes(model.restore(PillowCodec().compress(photo[:50, :70], 10)))
     assert np.array_equal(np.asarray(Image.open("out.png")), expected)
 
 
 def test_other_tables_give_another_result(photo, make_checkpoint):
-    model = load_model(make_checkpoint("qmar"), torch.device("cpu"))
+    model = load_model(make_checkpoint("qmar"), CPU)
     pixels, tables = PillowCodec().compress(photo[:48, :48], 10)
     assert not np.allclose(model.restore(Compressed(pixels, tables)), model.restore(Compressed(pixels, tables // 2)))
 
@@ -64,14 +78,6 @@ def test_the_shipped_checkpoint_is_the_default(call, album):
     assert done.code == 0 and Path("results/restored/a.png").exists()
 
 
-def test_a_gray_file_counts_as_colour_with_one_table(album):
-    compressed = read_jpeg(album / "gray.jpg", 3)
-    assert compressed.pixels.shape == (40, 40, 3) and np.array_equal(compressed.tables[0], compressed.tables[1])
-    assert read_jpeg(album / "gray.jpg", 1).tables.shape == (1, 8, 8)
-    with pytest.raises(UserError, match="restores gray only"):
-        read_jpeg(album / "a.jpg", 1)
-
-
 def test_bad_files_are_named_and_the_others_go_on(call, album, make_checkpoint):
     (album / "bad.jpg").write_bytes((album / "a.jpg").read_bytes()[:300])
     Image.new("RGB", (8, 8)).save(album / "really_a.jpg", "PNG")
@@ -88,7 +94,7 @@ def test_nothing_is_overwritten_by_accident(call, album, make_checkpoint):
     assert call("restore", album / "a.jpg", "-o", "out.png", "--model", path).code == 0
     refused(call("restore", album / "a.jpg", "-o", "out.png", "--model", path), "'out.png' exists", "--overwrite")
     assert call("restore", album / "a.jpg", "-o", "out.png", "--model", path, "--overwrite").code == 0
-    refused(call("restore", album / "a.jpg", "-o", "out.jpg", "--model", path), "out.jpg", ".png")
+    refused(call("restore", album / "a.jpg", "-o", "out.gif", "--model", path), "out.gif", ".png")
     (album / "d.png").write_bytes(before)  # a JPEG under a wrong name
     refused(call("restore", album / "d.png", "-o", album / "d.png", "--model", path, "--overwrite"), "is an input")
     assert (album / "a.jpg").read_bytes() == (album / "d.png").read_bytes() == before
@@ -99,3 +105,310 @@ def test_what_is_not_there_is_told(call, album, make_checkpoint):
     refused(call("restore", album / "a.jpg", "--model", "none.pth"), "none.pth", "does not exist")
     (album / "empty").mkdir()
     refused(call("restore", album / "empty", "--model", make_checkpoint("qmar")), "no image")
+
+
+# ---------------------------------------------------------------------------- which network, which pixels
+
+
+def near_identity(name, channels):
+    """A tiny network that changes its input a little, tables included."""
+    torch.manual_seed(0)
+    network = nets.build(name, network_arguments(name, channels))
+    network.initialise_identity()
+    for parameter in network.parameters():
+        parameter.data += 0.01 * torch.randn_like(parameter)
+    return Model(network.eval(), name, channels, CPU, f"{name}_{channels}")
+
+
+@pytest.fixture(scope="module")
+def color():
+    return near_identity("qmar", 3)
+
+
+@pytest.fixture(scope="module")
+def gray():
+    return near_identity("qmar", 1)
+
+
+def stream(pixels, mode=None, form="JPEG", **keywords):
+    file = BytesIO()
+    Image.fromarray(pixels, mode).save(file, form, **keywords)
+    return file.getvalue()
+
+
+def test_each_file_goes_to_its_own_network(photo, color, gray):
+    both = Restorer([gray, color])
+    for pixels, model in ((photo[:40, :56], color), (photo[:40, :56, 0], gray)):
+        content = stream(pixels, quality=20)
+        read = read_photo(content)
+        tables = standard_tables(20)[: 2 if model is color else 1]
+        expected = to_bytes(model.restore(Compressed(read.pixels, tables)))
+        assert np.array_equal(np.asarray(both.restore(content)).reshape(expected.shape), expected)
+    with pytest.raises(UserError, match="both for colour"):
+        Restorer([color, near_identity("edsr", 3)])
+
+
+def test_gray_goes_through_a_color_network_alone(photo, color):
+    content = stream(photo[:40, :56, 0], quality=20)
+    read = read_photo(content)
+    tables = np.repeat(standard_tables(20)[:1], 2, 0)
+    expected = color.restore(Compressed(np.repeat(read.pixels, 3, 2), tables)) @ np.float32([0.299, 0.587, 0.114])
+    result = Restorer(color).restore(content)
+    assert result.mode == "L" and np.array_equal(np.asarray(result), np.rint(expected).astype(np.uint8))
+
+
+def test_a_gray_network_alone_restores_the_luma_of_color(photo, gray):
+    # gray pixels in an RGB file have a chroma of zero before and after
+    content = stream(photo[:40, :56], quality=90, subsampling=0)
+    before = np.asarray(Image.fromarray(read_photo(content).pixels).convert("YCbCr")).astype(int)
+    after = np.asarray(Restorer(gray).restore(content).convert("YCbCr")).astype(int)
+    inside = (after[..., 0] > 30) & (after[..., 0] < 225) & (before[..., 0] > 30) & (before[..., 0] < 225)
+    assert inside.mean() > 0.3 and np.abs(after - before)[inside][:, 1:].mean() < 1
+    expected = gray.restore(Compressed(before[..., :1].astype(np.uint8), standard_tables(90)[:1]))[..., 0]
+    assert np.abs(after[..., 0] - expected)[inside].mean() < 1
+    assert np.abs(expected - before[..., 0])[inside].mean() > 2
+
+
+def test_cmyk_stays_cmyk_where_the_format_has_it(photo, color, gray):
+    inks = np.dstack([photo[:40, :40], photo[40:80, :40, 0]])
+    content = stream(inks, "CMYK", quality=80)
+    restorer = Restorer([color, gray])
+    result = restorer.restore(content)
+    read = read_photo(content)
+    assert result.mode == "CMYK" and np.abs(np.asarray(result).astype(int) - inks).mean() < 25
+    black = gray.restore(Compressed(255 - read.pixels[..., 3:], np.clip(read.tables[3:], 1, 255).astype(np.uint8)))
+    assert np.array_equal(np.asarray(result)[..., 3], np.rint(255 - black)[..., 0].astype(np.uint8))
+    Path("cmyk.jpg").write_bytes(content)
+    for name, mode in (("out.tif", "CMYK"), ("out.jpg", "CMYK"), ("out.png", "RGB"), ("out.webp", "RGB")):
+        writing = Writing({"tif": "TIFF", "jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[name[4:]])
+        assert not restore_file(Path("cmyk.jpg"), Path(name), restorer, writing, threading.Event()).error
+        assert Image.open(name).mode == mode
+
+
+def test_maps_are_anchored_at_the_coded_grid(photo, color):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = photo[:37, :53]
+    plain, turned = (Restorer(color).restore(stream(pixels, quality=15, **more)) for more in ({}, {"exif": exif}))
+    assert np.array_equal(np.rot90(np.asarray(plain), -1), np.asarray(turned))
+    assert Image.open(BytesIO(stream(np.asarray(turned), exif=turned.info["exif"]))).getexif()[0x0112] == 1
+
+
+def test_a_cropped_pictures_grid_starts_where_its_blocks_do(photo, color):
+    read = read_photo(stream(photo[:64, :64], quality=10))
+    cropped = Photo(read.pixels[3:, 6:], read.tables, offset=(5, 2))
+    restorer = Restorer(color)
+    whole, part = (restorer._restore(each).pixels for each in (read, cropped))
+    assert np.abs(whole[3:, 6:] - part)[24:, 24:].max() < 1e-3
+    wrong = restorer._restore(Photo(read.pixels[3:, 6:], read.tables)).pixels
+    assert np.abs(whole[3:, 6:] - wrong)[24:, 24:].max() > 0.1
+
+
+def test_strength_blends(photo, color):
+    content = stream(photo[:40, :40], quality=10)
+    none, half, full = (Restorer(color, strength=s).restore_picture(content).pixels for s in (0, 0.5, 1))
+    assert np.array_equal(none, read_photo(content).pixels)
+    assert np.abs(half - (none + full) / 2).max() < 1e-3 and np.abs(full - none).max() > 1
+
+
+def test_the_self_ensemble_is_the_mean_over_flips_and_rotations(photo, color):
+    read = read_photo(stream(photo[:24, :40], quality=10))
+    table = np.arange(1, 129, dtype=np.uint8).reshape(2, 8, 8)
+    expected = []
+    for turns in range(4):
+        for mirror in (False, True):
+            turned = np.rot90(read.pixels[:, ::-1] if mirror else read.pixels, turns)
+            tables = table.swapaxes(1, 2) if turns % 2 else table
+            result = np.rot90(color.restore(Compressed(turned.copy(), tables.copy())), -turns)
+            expected.append(result[:, ::-1] if mirror else result)
+    result = self_ensemble(color, Compressed(read.pixels, table))
+    assert np.abs(result - np.mean(expected, 0)).max() < 1e-3
+    assert np.abs(result - expected[0]).max() > 0.1
+    assert Restorer(color, self_ensemble=True).restore(stream(photo[:13, :21])).size == (21, 13)
+
+
+def test_the_library_takes_paths_bytes_and_pillow_pictures_in_threads(photo, color, tmp_path):
+    contents = [stream(photo[8 * i : 8 * i + 40, :56], quality=10 + 9 * i) for i in range(8)]
+    restorer = Restorer(color)
+    alone = [np.asarray(restorer.restore(content)) for content in contents]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(restorer.restore, contents))
+    assert all(np.array_equal(a, np.asarray(b)) for a, b in zip(alone, together, strict=True))
+    (tmp_path / "0.jpg").write_bytes(contents[0])
+    for source in (tmp_path / "0.jpg", str(tmp_path / "0.jpg"), Image.open(tmp_path / "0.jpg")):
+        assert np.array_equal(np.asarray(restorer.restore(source)), alone[0])
+    with pytest.raises(UserError, match="the picture can't be restored: it is empty"):
+        restorer.restore(b"")
+
+
+def test_pictures_without_tables_need_a_quality(call, photo, make_checkpoint, color):
+    decoded = read_photo(stream(photo[:40, :56], quality=20)).pixels
+    content = stream(decoded, form="PNG")
+    with pytest.raises(UserError, match=r"it is a PNG.*--quality"):
+        Restorer(color).restore(content)
+    expected = np.asarray(Restorer(color).restore(stream(photo[:40, :56], quality=20)))
+    assert np.array_equal(np.asarray(Restorer(color, quality=20).restore(content)), expected)
+    Path("once").mkdir()
+    Path("once/a.png").write_bytes(content)
+    done = call("restore", "once", "--quality", 20, "-o", "out", "--model", make_checkpoint("qmar"))
+    assert done.code == 0 and Path("out/a.png").exists()
+    refused(call("restore", "once", "-o", "out2", "--model", make_checkpoint("qmar")), "no image")
+
+
+def test_alpha_is_kept_and_never_invented(photo, color):
+    rgba = np.dstack([photo[:20, :30], photo[:20, :30, 0]])
+    result = Restorer(color, quality=50).restore(stream(rgba, form="PNG"))
+    assert result.mode == "RGBA" and np.array_equal(np.asarray(result)[..., 3], rgba[..., 3])
+    assert Restorer(color).restore(stream(photo[:20, :30])).mode == "RGB"
+
+
+# ----------------------------------------------------------------------------------------- the program
+
+
+def test_a_checkpoint_of_each_kind(call, album, make_checkpoint):
+    models = [word for channels in (1, 3) for word in ("--model", make_checkpoint("qmar", channels, identity=True))]
+    assert call("restore", album, "-o", "out", *models).code == 0
+    assert Image.open("out/gray.png").mode == "L" and Image.open("out/a.png").mode == "RGB"
+
+
+def test_formats(call, album, make_checkpoint):
+    model = ("--model", make_checkpoint("qmar", identity=True))
+    decoded = np.asarray(Image.open(album / "a.jpg"))
+    for form, suffix in (("png", ".png"), ("webp", ".webp"), ("tiff", ".tif"), ("jpg", ".jpg")):
+        assert call("restore", album / "a.jpg", "-o", f"out{suffix}", *model).code == 0
+        done = call("restore", album, "-o", form, "--format", form, *model)
+        assert done.code == 0 and Path(form, "nested", f"c{suffix}").exists()
+        for name in (f"out{suffix}", f"{form}/a{suffix}"):
+            result = np.asarray(Image.open(name)).astype(int)
+            assert np.abs(result - decoded).max() <= (0 if form != "jpg" else 8)
+    coarse = call("restore", album / "a.jpg", "-o", "coarse.jpg", "--out_quality", 30, *model)
+    assert coarse.code == 0 and np.array_equal(
+        read_photo(Path("coarse.jpg").read_bytes()).tables[:2], standard_tables(30)
+    )
+    refused(call("restore", album, "-o", "x", "--format", "gif", *model), "'gif'", "webp")
+    refused(call("restore", album / "a.jpg", "-o", "x.jpg", "--depth", 16, *model), "--depth 16", "PNG")
+
+
+def test_files_done_are_skipped_when_a_batch_is_resumed(call, album, make_checkpoint):
+    words = ("restore", album, "-o", "out", "--model", make_checkpoint("qmar", identity=True))
+    assert call(*words).code == 0
+    kept = Path("out/a.png").stat()
+    Path("out/b.png").unlink()
+    done = call(*words, "--resume")
+    assert done.code == 0 and "restored 1 of 4 files (3 skipped, 0 failed)" in done.out
+    assert Path("out/b.png").exists() and Path("out/a.png").stat() == kept
+    refused(call(*words), "exists", "--overwrite", "--resume")
+
+
+def test_several_jobs_do_the_same(call, album, make_checkpoint):
+    (album / "bad.jpg").write_bytes(b"\xff\xd8\xff")
+    model = ("--model", make_checkpoint("qmar"))
+    try:
+        for jobs in (1, 3):
+            done = call("restore", album, "-o", f"out{jobs}", "--jobs", jobs, *model)
+            assert done.code == 1 and "restored 4 of 5 files (0 skipped, 1 failed)" in done.out
+            assert "bad.jpg" in done.err and "megapixels/s" in done.out
+    finally:
+        torch.set_num_threads(1)
+    for name in ("a.png", "b.png", "gray.png", "nested/c.png"):
+        assert Path("out1", name).read_bytes() == Path("out3", name).read_bytes()
+
+
+def test_processes_share_a_batch(album, make_checkpoint):
+    command = ["-m", "torch.distributed.run", "--nproc_per_node=2", str(ROOT / "src" / "restore.py"), str(album)]
+    words = [*command, "-o", "out", "--model", str(make_checkpoint("qmar"))]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0 and done.stdout.count("restored 4 of 4") == 1, done.stderr
+    assert len(list(Path("out").rglob("*.png"))) == 4
+
+
+def test_patterns(call, album, make_checkpoint):
+    model = ("--model", make_checkpoint("qmar"))
+    assert "restored 2 of 2" in call("restore", album / "*.jpg", "-o", "one", *model).out
+    assert "restored 3 of 3" in call("restore", album / "**" / "*.jpg", "-o", "two", *model).out
+    refused(call("restore", album / "*.gif", *model), "*.gif", "does not exist")
+
+
+def test_hostile_names_and_places(call, album, make_checkpoint):
+    (album / "folder.jpg").mkdir()
+    (album / "loop.jpg").symlink_to(album / "loop.jpg")
+    (album / "around").symlink_to(album)
+    os.mkfifo(album / "pipe.jpg")
+    os.rename(album / "a.jpg", os.fsencode(album) + b"/\xe9\xff.jpg")
+    done = call("restore", album, "-o", "out", "--model", make_checkpoint("qmar"))
+    assert done.code == 1 and "restored 4 of 6" in done.out and "Traceback" not in done.err
+    assert "loop.jpg" in done.err and "pipe.jpg' can't be restored: it is no regular file" in done.err
+    assert os.path.exists(b"out/\xe9\xff.png")
+    assert not [name for name in os.listdir("out") if name.endswith(".tmp")]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions don't bind the superuser")
+def test_files_without_permission_are_named(call, album, make_checkpoint):
+    (album / "a.jpg").chmod(0)
+    done = call("restore", album, "-o", "out", "--model", make_checkpoint("qmar"))
+    assert done.code == 1 and "restored 3 of 4" in done.out and "Permission denied" in done.err
+
+
+def test_damaged_files_are_restored_where_that_is_asked_for(call, album, make_checkpoint):
+    content = (album / "b.JPEG").read_bytes()
+    (album / "b.JPEG").write_bytes(content[:-300])
+    words = ("restore", album / "b.JPEG", "--model", make_checkpoint("qmar"))
+    done = call(*words, "-o", "out.png")
+    assert done.code == 1 and "b.JPEG" in done.err and "--tolerant" in done.err and not Path("out.png").exists()
+    done = call(*words, "-o", "out.png", "--tolerant")
+    assert done.code == 0 and "warning: " in done.err and "truncated" in done.err and Path("out.png").exists()
+
+
+def test_large_pictures_are_refused_until_the_limit_is_lifted(call, album, make_checkpoint):
+    words = ("restore", album / "a.jpg", "-o", "out.png", "--model", make_checkpoint("qmar"))
+    done = call(*words, "--max_megapixels", 0.003)
+    assert done.code == 1 and "70 x 50 pixels" in done.err and "--max_megapixels" in done.err
+    assert call(*words, "--max_megapixels", 0.0035).code == 0
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_an_interruption_leaves_no_partial_file(album, photo, make_checkpoint, jobs):
+    for i in range(60):
+        Image.fromarray(np.tile(photo, (2, 2, 1))).save(album / f"more{i}.jpg")
+    model = make_checkpoint("qmar", n_resblocks=8)
+    command = [sys.executable, ROOT / "src" / "restore.py", album, "-o", "out", "--model", model, "--jobs", jobs]
+    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE)
+    while not list(Path("out").glob("more*.png")) and process.poll() is None:
+        pass
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=100)[1]
+    assert process.returncode == 130 and b"interrupted" in error and b"Traceback" not in error
+    left = [path for path in Path("out").rglob("*") if path.is_file()]
+    assert 0 < len(left) < 60 and {path.suffix for path in left} == {".png"}
+    for path in left:
+        Image.open(path).load()
+
+
+def test_standard_input_goes_to_standard_output(album, make_checkpoint):
+    command = [sys.executable, ROOT / "src" / "restore.py", "-", "--model", make_checkpoint("qmar", identity=True)]
+    content = (album / "a.jpg").read_bytes()
+    done = subprocess.run(command, input=content, capture_output=True, timeout=100)
+    assert done.returncode == 0 and not done.stderr
+    assert np.array_equal(np.asarray(Image.open(BytesIO(done.stdout))), np.asarray(Image.open(album / "a.jpg")))
+
+
+def test_standard_input_goes_to_a_file(call, album, make_checkpoint, monkeypatch):
+    content = (album / "a.jpg").read_bytes()
+
+    def restored(content, *words):
+        monkeypatch.setattr(sys, "stdin", Namespace(buffer=BytesIO(content)))
+        return call("restore", "-", "--model", make_checkpoint("qmar", identity=True), *words)
+
+    done = restored(content, "-o", "out.webp")
+    assert done.code == 0 and Image.open("out.webp").format == "WEBP" and not done.out
+    refused(restored(content, "-o", "out.webp"), "'out.webp' exists")
+    refused(restored(content[:-60], "-o", "cut.png"), "truncated")
+    refused(restored(content, "--max_megapixels", 0.0001), "standard input holds more than")
+    refused(call("restore", "-", album / "a.jpg"), "alone")
+    assert not Path("cut.png").exists()
+
+
+def test_to_import_the_program_brings_in_nothing_large():
+    code = "import sys; sys.path.insert(0, 'src'); import restore; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr

@@ -5,14 +5,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from io import BytesIO
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import features
 
-from jpeg.tables import BLOCK, open_jpeg, quantization_tables
+from jpeg.tables import open_jpeg, quantization_tables, standard_tables
 from utils.errors import UserError
 from utils.image import to_pillow
 
@@ -85,7 +84,7 @@ class Ijg9Codec:
 
         if jpeglib.version.get() != self.VERSION:
             jpeglib.version.set(self.VERSION)
-        tables = _pillow_tables(quality, pixels.shape[2])
+        tables = standard_tables(quality)[: 2 if pixels.shape[2] == 3 else 1]
         with tempfile.TemporaryDirectory(prefix="ijg9-") as folder, _quiet_standard_error():
             path = os.path.join(folder, "image.jpg")
             image = jpeglib.from_spatial(np.ascontiguousarray(pixels))
@@ -94,12 +93,6 @@ class Ijg9Codec:
             image.write_spatial(path, qt=tables)
             decoded = jpeglib.read_spatial(path).spatial
         return Compressed(np.array(decoded).reshape(pixels.shape), tables)
-
-
-@cache
-def _pillow_tables(quality: int, channels: int) -> np.ndarray:
-    """The tables that Pillow writes for a quality factor."""
-    return PillowCodec().compress(np.zeros((BLOCK, BLOCK, channels), np.uint8), quality).tables
 
 
 @contextmanager

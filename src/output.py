@@ -1,0 +1,160 @@
+"""Writing restored pictures: PNG of 8 or 16 bits, WebP, TIFF and JPEG, with what the original carried."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageCms, PngImagePlugin
+
+from jpeg.reader import Metadata
+from utils.errors import UserError
+from utils.image import to_pillow
+
+FORMATS = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
+"""Extension of an output -> Pillow's name of its format."""
+
+_STRIP = 256
+"""Rows of a 16-bit PNG that are filtered and compressed at once."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A restored picture, upright.
+
+    Attributes:
+        pixels: float32, H x W x C on 0..255: C = 1 gray, 3 RGB, 4 CMYK (255 is full ink).
+        alpha: uint8, H x W, or None where the original has none.
+        metadata: of the original.
+        warning: what the user should know, or ''.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    metadata: Metadata
+    warning: str = ""
+
+    def to_pillow(self, *, cmyk: bool = True) -> Image.Image:
+        """The picture of 8 bits as Pillow has it: mode L, RGB, LA, RGBA or CMYK, profile and the like in ``info``.
+
+        Without ``cmyk`` CMYK becomes sRGB by its own colour profile, or by Pillow's formula where it has none.
+        """
+        eight = np.rint(self.pixels).astype(np.uint8)
+        image = Image.fromarray(eight, "CMYK") if eight.shape[2] == 4 else to_pillow(eight)
+        metadata = self.metadata
+        icc = metadata.icc
+        if image.mode == "CMYK" and not cmyk:
+            image, icc = _cmyk_to_srgb(image, icc), None
+        if self.alpha is not None:
+            image.putalpha(Image.fromarray(np.ascontiguousarray(self.alpha)))
+        known = {"icc_profile": icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": metadata.dpi}
+        image.info = {key: value for key, value in known.items() if value}
+        return image
+
+
+def output_format(path: str | Path) -> str:
+    """Pillow's name of the format that the extension of ``path`` stands for; raises UserError for another one."""
+    try:
+        return FORMATS[Path(path).suffix.lower()]
+    except KeyError:
+        raise UserError(f"the output {str(path)!r} does not end in one of {', '.join(FORMATS)}") from None
+
+
+def write_picture(file: BinaryIO, picture: Picture, form: str, *, depth: int = 8, quality: int = 95) -> None:
+    """Write a picture into an open file.
+
+    Args:
+        form: PNG, WEBP (lossless), TIFF (deflated) or JPEG (4:4:4); a value of FORMATS.
+        depth: bits a sample, 8, or 16 for a PNG of a gray or an RGB picture.
+        quality: of a JPEG, 1..100.
+
+    Raises:
+        ValueError: if the format has no room for the picture.
+    """
+    if depth == 16 and (form != "PNG" or picture.pixels.shape[2] == 4):
+        raise ValueError("it can't be written with 16 bits: --depth 16 takes PNG, and gray or RGB")
+    image = picture.to_pillow(cmyk=form in ("TIFF", "JPEG"))
+    info = dict(image.info)
+    xmp = info.pop("xmp", None)
+    image.info = {}
+    if form == "JPEG":
+        if picture.alpha is not None:
+            raise ValueError("it is partly transparent, which a JPEG can't be: choose PNG, WebP or TIFF")
+        info |= {"quality": quality, "subsampling": "4:4:4"} | ({"xmp": xmp} if xmp else {})
+    elif form == "WEBP":
+        info.pop("dpi", None)  # WebP has no place for it but EXIF
+        info |= {"lossless": True, "exact": True} | ({"xmp": xmp} if xmp else {})
+    elif form == "TIFF":
+        info["compression"] = "tiff_adobe_deflate"
+        if xmp:
+            info["tiffinfo"] = {700: xmp}
+    elif xmp:
+        info["pnginfo"] = PngImagePlugin.PngInfo()
+        info["pnginfo"].add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    try:
+        if depth == 16:
+            _save_png16(file, picture, image, info)
+        else:
+            image.save(file, form, **info)
+    except OSError as error:
+        if error.errno is not None:  # the disk, not the format
+            raise
+        raise ValueError(f"it can't be written as {form}: {error}") from None
+    except (ValueError, TypeError, KeyError, struct.error, SyntaxError, OverflowError) as error:
+        raise ValueError(f"it can't be written as {form}: {error}") from None
+
+
+def _save_png16(file: BinaryIO, picture: Picture, eight: Image.Image, info: dict) -> None:
+    """Write a PNG of 16 bits a sample, which Pillow has no mode for in colour.
+
+    Pillow writes its first pixel with all that goes beside the pixels; header and data are then ours (PNG, third
+    edition, 11.2.1 IHDR and 9.2: filter type 2, the difference to the row above).
+    """
+    small = BytesIO()
+    eight.crop((0, 0, 1, 1)).save(small, "PNG", **info)
+    height, width = picture.pixels.shape[:2]
+    stream = small.getvalue()
+    file.write(stream[:8])
+    position = 8
+    while position < len(stream):
+        (length,) = struct.unpack_from(">I", stream, position)
+        name, content = stream[position + 4 : position + 8], stream[position + 8 : position + 8 + length]
+        position += length + 12
+        if name == b"IHDR":
+            PngImagePlugin.putchunk(file, name, struct.pack(">II", width, height), b"\x10", content[9:])
+        elif name == b"IDAT":
+            _write_rows(file, picture)
+        else:
+            PngImagePlugin.putchunk(file, name, content)
+
+
+def _write_rows(file: BinaryIO, picture: Picture) -> None:
+    """The IDAT chunks of a 16-bit PNG."""
+    height, width = picture.pixels.shape[:2]
+    packer = zlib.compressobj(6)
+    above = np.zeros((1, width, picture.pixels.shape[2] + (picture.alpha is not None), 2), np.uint8)
+    for top in range(0, height, _STRIP):
+        rows = np.rint(picture.pixels[top : top + _STRIP] * 257)
+        if picture.alpha is not None:
+            rows = np.dstack([rows, picture.alpha[top : top + _STRIP] * 257.0])
+        samples = np.ascontiguousarray(rows, ">u2").view(np.uint8).reshape(*rows.shape, 2)
+        stacked = np.concatenate([above, samples])
+        difference = (stacked[1:] - stacked[:-1]).reshape(len(samples), -1)
+        lines = np.concatenate([np.full((len(samples), 1), 2, np.uint8), difference], axis=1)
+        above = samples[-1:]
+        if packed := packer.compress(lines.tobytes()):
+            PngImagePlugin.putchunk(file, b"IDAT", packed)
+    PngImagePlugin.putchunk(file, b"IDAT", packer.flush())
+
+
+def _cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    if icc:
+        try:
+            source = ImageCms.ImageCmsProfile(BytesIO(icc))
+            return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError):
+            pass  # a profile that is damaged or not for CMYK: as if there were none
+    return image.convert("RGB")

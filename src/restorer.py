@@ -1,0 +1,210 @@
+"""Restoring one JPEG of any kind, the way for programs and for users of this project as a library."""
+
+import stat
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from jpeg.codec import Compressed
+from jpeg.reader import MAX_MEGAPIXELS, Photo, read_photo, turn
+from jpeg.tables import BLOCK, network_tables, standard_tables
+from model import Model, load_model, shipped_checkpoint
+from output import Picture
+from utils.errors import UserError
+from utils.image import COLOR_MODES, pad_to_multiple
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of Y in the colour space of JPEG files (JFIF 1.02)."""
+
+BYTES_A_PIXEL = 8
+"""Files with more bytes than this for each pixel of the size limit are not read."""
+
+
+class Restorer:
+    """Restores JPEGs with the quantization tables that they carry; any number of threads may use it at once.
+
+    ::
+
+        from restore import Restorer
+        image = Restorer("checkpoint/qcn_rgb.pth").restore("photo.jpg")   # a PIL.Image
+        image.save("photo.png", **image.info)
+
+    Colour goes to a colour model and gray to a gray one. With a model of one kind alone
+
+    - gray goes through the colour model, its pixels in all three channels and its one table as both, and the luma of
+      the result is taken;
+    - of colour the gray model restores the luma, with the luminance table, and the chroma stays as decoded.
+
+    Of CMYK the inks C, M and Y, which JPEG files hold like R, G and B, are restored as colour, and K as gray.
+
+    Args:
+        models: a checkpoint's path, a model.Model, or several, at most one for colour and one for gray; None takes
+            the best that this repository ships.
+        device: where checkpoints given by path run (default: the CPU).
+        strength: 0..1, how much of the restored picture is blended into the decoded one.
+        self_ensemble: average over the 8 flips and rotations, which takes 8 times as long.
+        quality: tables of this JPEG quality factor for pictures that carry none.
+        tolerant: restore what a viewer shows of a damaged file, instead of refusing it.
+        max_megapixels: refuse larger pictures.
+
+    Raises:
+        UserError: if a checkpoint can't be read, or two models are of one kind.
+    """
+
+    def __init__(
+        self,
+        models: str | Path | Model | Sequence[str | Path | Model] | None = None,
+        *,
+        device: torch.device | None = None,
+        strength: float = 1.0,
+        self_ensemble: bool = False,
+        quality: int | None = None,
+        tolerant: bool = False,
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ):
+        if models is None:
+            models = [path for mode in COLOR_MODES if (path := shipped_checkpoint(mode))]
+            if not models:
+                raise UserError("no checkpoint is shipped in checkpoint/: give --model")
+        elif isinstance(models, (str, Path, Model)):
+            models = [models]
+        self.models: dict[int, Model] = {}
+        for model in models:
+            if not isinstance(model, Model):
+                model = load_model(model, device or torch.device("cpu"))
+            if other := self.models.get(model.channels):
+                kind = "colour" if model.channels == 3 else "gray"
+                raise UserError(f"{other.source!r} and {model.source!r} are both for {kind}: give one of each kind")
+            self.models[model.channels] = model
+        self.strength = strength
+        self.self_ensemble = self_ensemble
+        self.quality = quality
+        self.tolerant = tolerant
+        self.max_megapixels = max_megapixels
+
+    @property
+    def title(self) -> str:
+        """The networks' names in the paper."""
+        return " and ".join(sorted({model.title for model in self.models.values()}))
+
+    @property
+    def takes_any_format(self) -> bool:
+        """Whether pictures without tables of their own are restored."""
+        return self.quality is not None
+
+    def restore(self, source: str | Path | bytes | Image.Image) -> Image.Image:
+        """Restore a file, its content, or a picture that Pillow has opened.
+
+        Args:
+            source: of a picture that Pillow has opened as a JPEG, the tables are taken from it.
+
+        Returns:
+            The restored picture, upright: mode L, RGB, CMYK, LA or RGBA, with the original's ``icc_profile``,
+            ``exif``, ``xmp`` and ``dpi`` in its ``info``.
+
+        Raises:
+            UserError: with the name and the reason, if it can't be restored.
+        """
+        return self.restore_picture(source).to_pillow()
+
+    def restore_picture(self, source: str | Path | bytes | Image.Image) -> Picture:
+        """Like `restore`, but with the network's unrounded values and a warning where there is one."""
+        name = repr(str(source)) if isinstance(source, (str, Path)) else "the picture"
+        try:
+            if isinstance(source, (str, Path)):
+                source = read_file(Path(source), int(self.max_megapixels * 1e6 * BYTES_A_PIXEL))
+            photo = read_photo(source, tolerant=self.tolerant, max_megapixels=self.max_megapixels)
+            return self._restore(self._with_tables(photo))
+        except OSError as error:
+            raise UserError(f"{name} can't be read: {error.strerror or error}") from None
+        except ValueError as error:
+            raise UserError(f"{name} can't be restored: {error}") from None
+
+    def _with_tables(self, photo: Photo) -> Photo:
+        """The photo with the tables of --quality where it has none of its own."""
+        if photo.tables is not None:
+            return photo
+        if self.quality is None:
+            raise ValueError(
+                f"it is a {photo.form}, which carries no quantization tables: if it was a JPEG once, give its --quality"
+            )
+        return replace(photo, tables=standard_tables(self.quality)[[0, 1, 1][: photo.pixels.shape[2]]])
+
+    def _restore(self, photo: Photo) -> Picture:
+        decoded = photo.pixels
+        if decoded.shape[2] == 1:
+            restored = self._gray(photo, decoded, photo.tables[:1])
+        elif decoded.shape[2] == 3:
+            restored = self._color(photo, decoded, photo.tables)
+        else:
+            inks = self._color(photo, 255 - decoded[..., :3], photo.tables[:3])
+            black = self._gray(photo, 255 - decoded[..., 3:], photo.tables[3:])
+            restored = 255 - np.concatenate([inks, black], axis=2)
+        if self.strength < 1:
+            restored = decoded + np.float32(self.strength) * (restored - decoded)
+        alpha = None if photo.alpha is None else turn(photo.alpha, photo.orientation)
+        return Picture(turn(restored, photo.orientation), alpha, photo.metadata, photo.warning)
+
+    def _color(self, photo: Photo, rgb: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        """Restore uint8 RGB, H x W x 3, to float32 on 0..255."""
+        if 3 in self.models:
+            return self._through(self.models[3], rgb, network_tables(tables), photo.offset)
+        luma = (rgb @ LUMA)[..., None]
+        restored = self._through(
+            self.models[1], np.rint(luma).astype(np.uint8), network_tables(tables[:1]), photo.offset
+        )
+        # the same change of all three channels is a change of Y alone
+        return np.clip(rgb + (restored - luma), 0, 255)
+
+    def _gray(self, photo: Photo, gray: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        """Restore uint8 gray, H x W x 1, to float32 on 0..255."""
+        seen = network_tables(tables)
+        if 1 in self.models:
+            return self._through(self.models[1], gray, seen, photo.offset)
+        restored = self._through(self.models[3], np.repeat(gray, 3, 2), np.repeat(seen, 2, 0), photo.offset)
+        return (restored @ LUMA)[..., None]
+
+    def _through(self, model: Model, pixels: np.ndarray, tables: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
+        """Restore pixels of the model's channels, padded at the top and left until blocks start in the corner."""
+        height, width = pixels.shape[:2]
+        top, left = (-start % BLOCK for start in offset)
+        pixels = np.pad(pixels, ((top, 0), (left, 0), (0, 0)), "edge")
+        restore = self_ensemble if self.self_ensemble else Model.restore
+        restored = restore(model, Compressed(pixels, tables))
+        return restored[top : top + height, left : left + width]
+
+
+def self_ensemble(model: Model, compressed: Compressed) -> np.ndarray:
+    """The mean of what a model makes of the 8 flips and rotations, as EDSR does (Lim et al., CVPRW 2017).
+
+    The picture is padded to whole blocks first, so that blocks start in the corner however it is turned. A flip
+    changes signs of DCT coefficients but no step size; where rows and columns change places, those of the tables do.
+    """
+    height, width = compressed.pixels.shape[:2]
+    padded = pad_to_multiple(compressed.pixels, BLOCK)
+    total = np.zeros(padded.shape, np.float32)
+    for orientation in range(1, 9):
+        turned = np.ascontiguousarray(turn(padded, orientation))
+        tables = compressed.tables.swapaxes(1, 2) if orientation > 4 else compressed.tables
+        back = {6: 8, 8: 6}.get(orientation, orientation)
+        total += turn(model.restore(Compressed(turned, np.ascontiguousarray(tables))), back)
+    return (total / 8)[:height, :width]
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes.
+
+    Raises:
+        OSError: if it can't be read.
+        ValueError: if it is something else (a folder, a device, a pipe that might never end), or longer.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
+    if status.st_size > limit:
+        raise ValueError(f"it is {status.st_size / 1e6:.0f} MB long: --max_megapixels lifts the limit")
+    return path.read_bytes()
