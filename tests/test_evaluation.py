@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, refused
+from conftest import ROOT, network_arguments, refused
 from PIL import Image
 
 import evaluation
+import nets
 from jpeg.codec import Compressed, PillowCodec
 from model import load_model
+from utils import checkpoint
 from utils.image import luminance
 from utils.metric import psnr, psnr_b, ssim
 
-GOLDEN = Path(__file__).parent / "golden" / "sample_quality_10.json"
+GOLDEN = Path(__file__).parent / "golden"
 CPU = torch.device("cpu")
 
 
@@ -28,27 +30,48 @@ def figures(path):
     return content if isinstance(content, list) else [content]
 
 
-def without_names(row):
-    return {which: row[which] for which in ("compressed", "restored")}
+def waves(tensor):
+    return torch.cos(1.7 * torch.arange(tensor.numel(), dtype=torch.float64)).reshape(tensor.shape)
 
 
-def test_the_sample_photographs_give_the_golden_figures(call, request):
-    """Regenerate with: QGCN_REGENERATE=1 make test (after looking at why they differ)."""
-    checkpoint = ROOT / "checkpoint" / "qcn_rgb.pth"
-    done = call("eval_qm", "--GT", "--gtdata", "sample", "--model", checkpoint, "--json", "found.json")
+@torch.no_grad()
+def fixed_checkpoint(name, channels):
+    """A checkpoint near the identity whose every weight is written down here, whatever torch draws at random."""
+    arguments = network_arguments(name, channels, n_feats=8)
+    network = nets.build(name, arguments)
+    for parameter in network.parameters():
+        parameter.copy_(0.05 * waves(parameter))
+    network.initialise_identity()
+    for parameter in network.parameters():
+        parameter += 0.01 * waves(parameter)
+    path = Path(f"{name}_{channels}_fixed.pth")
+    checkpoint.save(path, checkpoint.describe(network, name, arguments, {"net": name}, 1))
+    return path
+
+
+@pytest.mark.parametrize(("script", "name", "channels"), [("eval_qm", "qmar", 3), ("eval_qmg", "qmarg", 1)])
+def test_the_sample_photographs_give_the_golden_figures(call, script, name, channels):
+    """Regenerate with: QGCN_REGENERATE=1 python -m pytest tests/test_evaluation.py (having seen why they differ)."""
+    path = fixed_checkpoint(name, channels)
+    done = call(script, "--GT", "--gtdata", "sample", "--model", path, "--quality", "10,50", "--json", "found.json")
     assert done.code == 0, done.err
-    (found,) = figures("found.json")
-    kept = {"data": found["data"], "quality": found["quality"], "images": found["images"], "mean": found["mean"]}
+    kept = [{key: one[key] for key in ("data", "quality", "images", "mean")} for one in figures("found.json")]
+    golden_file = GOLDEN / f"sample_{name}_{channels}.json"
     if os.environ.get("QGCN_REGENERATE"):
-        GOLDEN.write_text(json.dumps(kept, indent=1) + "\n")
-    expected = json.loads(GOLDEN.read_text())
-    assert kept.keys() == expected.keys() and [row["name"] for row in found["images"]] == list(evaluation.SAMPLE)
+        golden_file.write_text(json.dumps(kept, indent=1) + "\n")
+    golden = json.loads(golden_file.read_text())
+    assert [one["quality"] for one in kept] == [one["quality"] for one in golden] == [10, 50]
     tolerance = {"psnr": 0.02, "ssim": 0.0005, "psnr_b": 0.05}  # JPEG libraries of other versions, float rounding
-    for row, golden in zip([*found["images"], found["mean"]], [*expected["images"], expected["mean"]], strict=True):
-        for which in ("compressed", "restored"):
-            for name, value in golden[which].items():
-                assert row[which][name] == pytest.approx(value, abs=tolerance[name]), (row.get("name"), which, name)
-    assert found["mean"]["restored"]["psnr"] > found["mean"]["compressed"]["psnr"] + 0.8
+    for found, expected in zip(kept, golden, strict=True):
+        assert found["data"] == expected["data"] and [row["name"] for row in found["images"]] == list(evaluation.SAMPLE)
+        found_rows, expected_rows = [*found["images"], found["mean"]], [*expected["images"], expected["mean"]]
+        for row, expected_row in zip(found_rows, expected_rows, strict=True):
+            for which in ("compressed", "restored"):
+                assert row[which] == {
+                    metric: pytest.approx(value, abs=tolerance[metric]) for metric, value in expected_row[which].items()
+                }
+            changed = abs(row["restored"]["psnr"] - row["compressed"]["psnr"])
+            assert changed > 2 * tolerance["psnr"]  # the network does something
 
 
 def test_figures_follow_the_protocol_step_by_step(call, folder_of_photos, photo):
@@ -137,8 +160,28 @@ def test_the_model_says_which_script_and_colour_mode_it_is_for(call, folder_of_p
 
 
 def test_model_none_reports_the_jpeg_alone(call, folder_of_photos):
-    done = call("eval_qm", "--GT", "--gtdata", folder_of_photos, "--model", "none")
-    assert done.code == 0 and "restored" not in done.out and "JPEG" in done.out
+    with_none = call("eval_qm", "--GT", "--gtdata", folder_of_photos, "--model", "none")
+    without = call("eval_qm", "--GT", "--gtdata", folder_of_photos)
+    assert with_none.code == without.code == 0 and with_none.out == without.out
+    assert "JPEG alone" in without.out and "gain" not in without.out and without.out.count("PSNR-B") == 2
+
+
+def test_json_holds_one_quality_or_a_list_of_several(call, folder_of_photos, make_checkpoint):
+    words = ["--GT", "--gtdata", folder_of_photos, "--model", make_checkpoint("qmar"), "--json"]
+    assert call("eval_qm", *words, "new/one.json").code == 0
+    assert call("eval_qm", *words, "list.json", "--quality", "[30,10]").code == 0
+    one, several = json.loads(Path("new/one.json").read_text()), json.loads(Path("list.json").read_text())
+    assert isinstance(one, dict) and [outcome["quality"] for outcome in several] == [30, 10] and several[1] == one
+    assert one.keys() >= {"data", "quality", "codec", "net", "images", "mean"} and "libjpeg" in one["codec"]
+    assert "QCN" in one["net"] and str(folder_of_photos) in one["data"]
+    assert [row["name"] for row in one["images"]] == [f"{i}.png" for i in range(4)] + ["nested/4.png", "nested/5.png"]
+    for row in [*one["images"], one["mean"]]:
+        for which in ("compressed", "restored"):
+            assert row[which].keys() == {"psnr", "ssim", "psnr_b"}
+    for which in ("compressed", "restored"):
+        for name in ("psnr", "ssim", "psnr_b"):
+            mean = sum(row[which][name] for row in one["images"]) / 6
+            assert one["mean"][which][name] == pytest.approx(mean, rel=1e-12)
 
 
 def test_an_image_that_can_not_be_read_ends_the_evaluation(call, folder_of_photos):
