@@ -23,7 +23,7 @@ def test_images_are_stored_as_they_are(folder_of_photos):
     images = filled(folder_of_photos)
     assert len(images) == 6 and images.shapes == [(96, 128, 3)] * 6
     for file, image in zip(image_files(folder_of_photos), (images[i] for i in range(6)), strict=True):
-        assert isinstance(image, np.memmap) and image.dtype == np.uint8
+        assert isinstance(image.base, np.memmap) and image.dtype == np.uint8
         assert np.array_equal(image, np.asarray(Image.open(file)))
     gray = filled(folder_of_photos, "L")
     assert gray.shapes == [(96, 128, 1)] * 6

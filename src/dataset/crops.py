@@ -59,30 +59,43 @@ class CompressedCrops(Dataset):
 
     def __getitem__(self, key: SampleKey) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The compressed crop, its tables and the crop itself (uint8, H x W x C)."""
-        # Counter-based: one generator a sample, without the cost of seeding one.
-        random = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, key.index, key.epoch]))
+        # Counter-based: four numbers of 64 bits a sample, without the cost of seeding a generator for each.
+        row, column, turn, quality = np.random.Philox(
+            key=self.seed, counter=[0, 0, key.index, key.epoch]
+        ).random_raw(4).tolist()  # fmt: skip
         image = self.images[key.image]
-        top = random.integers(image.shape[0] - self.size + 1)
-        left = random.integers(image.shape[1] - self.size + 1)
-        crop = dihedral(image[top : top + self.size, left : left + self.size], random.integers(8))
-        compressed = self.codec.compress(crop, int(random.integers(self.qualities[0], self.qualities[1] + 1)))
+        top = row % (image.shape[0] - self.size + 1)
+        left = column % (image.shape[1] - self.size + 1)
+        crop = dihedral(image[top : top + self.size, left : left + self.size], turn % 8)
+        lowest, highest = self.qualities
+        compressed = self.codec.compress(crop, lowest + quality % (highest - lowest + 1))
         return compressed.pixels, compressed.tables, crop
 
     def __getitems__(self, keys: list[SampleKey]) -> Batch:
         """A whole batch at once, as the loader asks for it."""
-        compressed, tables, crops = zip(*(self[key] for key in keys), strict=True)
-        return Batch(
-            torch.from_numpy(np.stack(compressed)).permute(0, 3, 1, 2),
-            torch.from_numpy(np.stack(tables)),
-            torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2),
-            torch.tensor([key.weight for key in keys]),
-        )
+        compressed, tables, crops = (_stacked(arrays) for arrays in zip(*map(self.__getitem__, keys), strict=True))
+        weights = torch.tensor([key.weight for key in keys])
+        return Batch(compressed.permute(0, 3, 1, 2), tables, crops.permute(0, 3, 1, 2), weights)
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> torch.Tensor:
+    """Arrays of one shape as a tensor with one more axis; writing in place takes a fraction of np.stack's time."""
+    stacked = np.empty((len(arrays), *arrays[0].shape), np.uint8)
+    for place, array in zip(stacked, arrays, strict=True):
+        place[...] = array
+    return torch.from_numpy(stacked)
 
 
 def dihedral(image: np.ndarray, which: int) -> np.ndarray:
-    """One of the 8 flips and rotations (0: none) of a square H x W x C image, contiguous."""
-    image = np.rot90(image, which % 4)
-    return np.ascontiguousarray(image[:, ::-1] if which >= 4 else image)
+    """One of the 8 flips and rotations of a square H x W x C image, contiguous.
+
+    Bits of ``which``: 1 exchanges rows and columns, 2 turns rows around, 4 columns; 0 changes nothing.
+    """
+    pixels = image.view(f"V{image.shape[2]}")[..., 0]  # whole pixels are moved in half the time of single bytes
+    if which & 1:
+        pixels = pixels.T
+    pixels = np.ascontiguousarray(pixels[:: -1 if which & 2 else 1, :: -1 if which & 4 else 1])
+    return pixels.view(np.uint8).reshape(*pixels.shape, -1)
 
 
 def disjoint_crops(shapes: Sequence[tuple[int, ...]], size: int) -> np.ndarray:

@@ -9,9 +9,9 @@ from io import BytesIO
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from PIL import features
+from PIL import JpegImagePlugin, features
 
-from jpeg.tables import open_jpeg, quantization_tables, standard_tables
+from jpeg.tables import standard_tables
 from utils.errors import UserError
 from utils.image import to_pillow
 
@@ -55,9 +55,9 @@ class PillowCodec:
         """Compress pixels (uint8, H x W x C) at a quality factor 1..100 and decode the stream again."""
         stream = BytesIO()
         to_pillow(pixels).save(stream, "JPEG", quality=quality)
-        with open_jpeg(stream) as image:
-            decoded = np.asarray(image)
-            return Compressed(decoded.reshape(pixels.shape), quantization_tables(image))
+        stream.seek(0)
+        decoded = np.asarray(JpegImagePlugin.JpegImageFile(stream))
+        return Compressed(decoded.reshape(pixels.shape), _written_tables(quality, pixels.shape[2]))
 
 
 class Ijg9Codec:
@@ -84,7 +84,7 @@ class Ijg9Codec:
 
         if jpeglib.version.get() != self.VERSION:
             jpeglib.version.set(self.VERSION)
-        tables = standard_tables(quality)[: 2 if pixels.shape[2] == 3 else 1]
+        tables = _written_tables(quality, pixels.shape[2])
         with tempfile.TemporaryDirectory(prefix="ijg9-") as folder, _quiet_standard_error():
             path = os.path.join(folder, "image.jpg")
             image = jpeglib.from_spatial(np.ascontiguousarray(pixels))
@@ -93,6 +93,11 @@ class Ijg9Codec:
             image.write_spatial(path, qt=tables)
             decoded = jpeglib.read_spatial(path).spatial
         return Compressed(np.array(decoded).reshape(pixels.shape), tables)
+
+
+def _written_tables(quality: int, channels: int) -> np.ndarray:
+    """The tables in a file of a quality factor: one in gray, two in colour."""
+    return standard_tables(quality)[: 2 if channels == 3 else 1]
 
 
 @contextmanager
