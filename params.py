@@ -178,6 +178,15 @@ def training_parser() -> Parser:
 
     group = parser.add_argument_group("machine")
     group.add_argument("--precision", default="fp32", help="fp32 or bf16 (autocast)")
+    group.add_argument(
+        "--accumulate",
+        type=size,
+        default=1,
+        help="parts in which a batch is computed, one after another, to save memory",
+    )
+    group.add_argument(
+        "--checkpoint_activations", action="store_true", help="compute features twice instead of keeping them"
+    )
     group.add_argument("--compile", action="store_true", help="compile the network with torch.compile")
     group.add_argument("--no_channels_last", action="store_true", help="keep tensors in NCHW order")
     group.add_argument("--store", default="data/store", metavar="FOLDER", help="where decoded images are kept")

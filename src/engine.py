@@ -1,7 +1,7 @@
 """The two loops: one epoch of training, one restored image. No options, no paths."""
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ def train_one_epoch(
     *,
     device: torch.device,
     autocast: AbstractContextManager,
+    accumulate: int = 1,
     before_step: Callable[[], None],
     after_step: Callable[[float, int], bool],
 ) -> bool:
@@ -36,6 +37,7 @@ def train_one_epoch(
         loader: assembles the network's input.
         loss_function: (restored, ground truth), both B x C x H x W about [-1, 1] -> one value a sample.
         autocast: entered around the forward pass.
+        accumulate: parts in which each batch goes through the network; their gradients add up to the batch's.
         before_step: called before each step; sets the learning rate.
         after_step: called with this process's share of the step's loss and its samples; False ends the epoch.
 
@@ -43,24 +45,32 @@ def train_one_epoch(
         Whether the epoch was finished.
 
     Raises:
-        FloatingPointError: if the loss is not finite; the weights are those before that step.
+        FloatingPointError: if the loss or its gradient is not finite; the weights are those before that step.
     """
     network.train()
     for batch in batches:
         before_step()
         batch = Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
-        with autocast:
-            whole = loader.whole_image(batch.compressed)
-            restored = network(loader.network_input(batch.compressed, batch.tables, whole))
-        losses = loss_function(restored.float(), scale(batch.ground_truth))
-        loss = (losses * batch.weights).sum()
-        value = loss.item()
-        if not np.isfinite(value):
-            raise FloatingPointError(f"the loss became {value}")
+        parts = [Batch(*part) for part in zip(*(tensor.chunk(accumulate) for tensor in batch), strict=True)]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = torch.zeros((), device=device)
+        for number, part in enumerate(parts, 1):
+            # several processes add their gradients up once a step
+            alone = network.no_sync() if number < len(parts) and hasattr(network, "no_sync") else nullcontext()
+            with alone:
+                with autocast:
+                    whole = loader.whole_image(part.compressed)
+                    restored = network(loader.network_input(part.compressed, part.tables, whole))
+                losses = loss_function(restored.float(), scale(part.ground_truth))
+                part_loss = (losses * part.weights).sum()
+                part_loss.backward()
+                loss += part_loss.detach()
+        gradient = nn.utils.clip_grad_norm_(network.parameters(), float("inf"))  # clips nothing: measured alone
+        for name, value in (("loss", loss.item()), ("gradient", gradient.item())):
+            if not np.isfinite(value):
+                raise FloatingPointError(f"the {name} became {value}")
         optimizer.step()
-        if not after_step(value, int(batch.weights.count_nonzero())):
+        if not after_step(loss.item(), int(batch.weights.count_nonzero())):
             return False
     return True
 

@@ -150,6 +150,8 @@ class Training:
         if resumed:
             self._load_training(state)
         self._build_data()
+        if options.checkpoint_activations:
+            nets.recompute_activations(self.network)
         self.callable = torch.compile(self.network) if options.compile else self.network
         if distributed.world() > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
@@ -284,6 +286,7 @@ class Training:
                 self.optimizer,
                 device=self.device,
                 autocast=self.autocast,
+                accumulate=options.accumulate,
                 before_step=self._before_step,
                 after_step=self._after_step,
             )

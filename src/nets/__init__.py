@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from nets import arcnn, edsr, qmar, qmarg
+from nets.base import ResidualBlocks
 from utils.errors import UserError
 
 
@@ -99,6 +100,19 @@ def initialise(network: nn.Module, start: str) -> None:
         if not hasattr(network, "initialise_identity"):
             raise UserError("--init identity works for qmar, qmarg and edsr: leave it out for AR-CNN")
         network.initialise_identity()
+
+
+def recompute_activations(network: nn.Module) -> None:
+    """Apply --checkpoint_activations: less memory in training for a second forward pass through residual blocks.
+
+    Raises:
+        UserError: for a network without residual blocks.
+    """
+    rows = [module for module in network.modules() if isinstance(module, ResidualBlocks)]
+    if not rows:
+        raise UserError("--checkpoint_activations works on residual blocks: leave it out for AR-CNN")
+    for module in rows:
+        module.recompute = True
 
 
 def parameter_count(network: nn.Module) -> int:

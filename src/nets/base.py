@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint_sequential
 
 from utils.errors import UserError
 
@@ -50,9 +51,23 @@ def branch_halo(convolutions: int) -> int:
     return HALF * convolutions + 4
 
 
-def residual_blocks(count: int, n_feats: int, res_scale: float) -> nn.Sequential:
-    """``count`` >= 0 residual blocks in a row."""
-    return nn.Sequential(*(Residual_Block(n_feats, res_scale) for _ in range(count)))
+class ResidualBlocks(nn.Sequential):
+    """``count`` >= 0 residual blocks in a row.
+
+    With ``recompute`` set, training keeps the features between about sqrt(count) segments alone and computes those
+    within a segment once more for the backward pass (Chen et al., arXiv 1604.06174).
+    """
+
+    recompute = False
+
+    def __init__(self, count: int, n_feats: int, res_scale: float):
+        super().__init__(*(Residual_Block(n_feats, res_scale) for _ in range(count)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features B x F x H x W to the same shape."""
+        if self.recompute and len(self) and torch.is_grad_enabled():
+            return checkpoint_sequential(self, round(math.sqrt(len(self))), x, use_reentrant=False)
+        return super().forward(x)
 
 
 def initialise_published(network: nn.Module) -> None:

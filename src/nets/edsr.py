@@ -5,12 +5,12 @@ from torch import Tensor, nn
 
 from nets.base import (
     HALF,
+    ResidualBlocks,
     branch_halo,
     conv3x3,
     downscale,
     initialise_published,
     need_features,
-    residual_blocks,
     set_delta,
     upscale,
 )
@@ -38,7 +38,7 @@ class Net(nn.Module):
         super().__init__()
         self.conv_input = conv3x3(in_channel, n_feats)
         self.downscale = downscale(n_feats)
-        self.residual = residual_blocks(n_resblocks, n_feats, res_scale)
+        self.residual = ResidualBlocks(n_resblocks, n_feats, res_scale)
         self.conv_mid = conv3x3(n_feats, n_feats)
         self.upscale = upscale(n_feats)
         self.conv_output = conv3x3(n_feats, out_channel)

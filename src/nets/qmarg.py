@@ -5,12 +5,12 @@ from torch import Tensor, nn
 
 from nets.base import (
     HALF,
+    ResidualBlocks,
     branch_halo,
     conv3x3,
     downscale,
     initialise_published,
     need_features,
-    residual_blocks,
     set_delta,
     upscale,
 )
@@ -67,12 +67,12 @@ class Net(nn.Module):
         self.in_glo_channel = in_glo_channel
         self.conv_input = conv3x3(in_channel, n_feats)
         self.downscale = downscale(n_feats)
-        self.residual1 = residual_blocks(n_resblocks // 2, n_feats, res_scale)
+        self.residual1 = ResidualBlocks(n_resblocks // 2, n_feats, res_scale)
         self.conv_global = global_convolutions(in_glo_channel, global_feats)
         flat = GLOBAL_MULTIPLES[-1] * global_feats * (GLOBAL_SIZE // 2 ** len(GLOBAL_MULTIPLES)) ** 2  # 6272
         self.conv_global_l = nn.Sequential(nn.Linear(flat, global_hidden), nn.ReLU(), nn.Linear(global_hidden, n_feats))
         self.conv_res_mid = conv3x3(2 * n_feats, n_feats, bias=True)
-        self.residual2 = residual_blocks(n_resblocks - n_resblocks // 2, n_feats, res_scale)
+        self.residual2 = ResidualBlocks(n_resblocks - n_resblocks // 2, n_feats, res_scale)
         self.conv_mid = conv3x3(n_feats, n_feats)
         self.upscale = upscale(n_feats)
         self.conv_output = conv3x3(n_feats, out_channel)
@@ -149,6 +149,6 @@ class Net(nn.Module):
                     set_delta(self.upscale[0], sub_pixel, {sub_pixel: 1.0}, (1, 1))
 
 
-def _with_skip(blocks: nn.Sequential, features: Tensor) -> Tensor:
+def _with_skip(blocks: ResidualBlocks, features: Tensor) -> Tensor:
     """``features`` plus what ``blocks`` make of them; no blocks change nothing."""
     return features + blocks(features) if len(blocks) else features

@@ -40,4 +40,4 @@ def resize_cubic(images: Tensor, height: int, width: int) -> Tensor:
         for top in range(0, images.shape[2], _ROWS_AT_ONCE)
     )
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
-    return (resized @ columns.T).clamp(low.to(dtype), high.to(dtype))
+    return (resized @ columns.T).clamp_(low.to(dtype), high.to(dtype))
