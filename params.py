@@ -276,11 +276,22 @@ def restore_parser() -> Parser:
     group.add_argument(
         "--self_ensemble", action="store_true", help="average over the 8 flips and rotations: takes 8 times as long"
     )
+    group.add_argument(
+        "--project",
+        action="store_true",
+        help="keep every DCT coefficient within what the file's quantized value allows (takes jpeglib)",
+    )
     group = parser.add_argument_group("unusual inputs")
     group.add_argument(
         "--quality",
         type=_number(int, QUALITY_MIN, QUALITY_MAX),
         help="JPEG quality factor of pictures that were JPEGs once and carry no tables (PNG, WebP, TIFF)",
+    )
+    group.add_argument(
+        "--estimate",
+        action="store_true",
+        help="estimate that quality factor, and the place of a crop on the grid of blocks, from the pixels; a picture "
+        "for which this is not certain fails, a JPEG's own tables always win",
     )
     group.add_argument("--tolerant", action="store_true", help="restore what a viewer shows of a damaged JPEG")
     group.add_argument(
