@@ -359,6 +359,29 @@ def paper_parser() -> Parser:
     return parser
 
 
+def _benchmark_parser(prog: str, description: str, qualities: str) -> Parser:
+    parser = Parser(prog=prog, description=description)
+    parser.add_argument("--gtdata", default="LIVE1", help="data set or folder, as for eval.py")
+    parser.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
+    parser.add_argument("--quality", type=quality_list, default=qualities, help="quality factors")
+    return parser
+
+
+def projection_benchmark_parser() -> Parser:
+    """Options of benchmarks/project.py."""
+    parser = _benchmark_parser("project.py", "What restore.py --project changes, in colour.", "10,50")
+    _add_model(parser, "checkpoint for colour (default: the one shipped in checkpoint/)")
+    return parser
+
+
+def estimation_benchmark_parser() -> Parser:
+    """Options of benchmarks/estimate.py."""
+    description = (
+        "How often restore.py --estimate is right, in colour at 4:2:0, and how often it should have kept silent."
+    )
+    return _benchmark_parser("estimate.py", description, ",".join(map(str, range(10, 100, 10))))
+
+
 def fetch_parser() -> Parser:
     """Options of src/fetch_data.py."""
     parser = Parser(prog="fetch_data.py", description="Fetch data sets and lay them out as the programs expect.")

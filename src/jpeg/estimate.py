@@ -15,13 +15,15 @@ from jpeg.color import LUMA
 from jpeg.dct import BASIS, LEVEL_SHIFT
 from jpeg.tables import BLOCK, standard_tables
 
+QUALITIES = range(1, 101)
+
 PATCHES = 6144
 """At most so many places of a picture are looked at: all of one of 768 x 512."""
 
 NOISE = 0.4
 """Standard deviation of coefficients about their multiples, for rounding to 8 bits: of Y, and again of R, G and B."""
 STRAY = 0.1
-"""The share of coefficients that is taken to lie anywhere, for values that were cut off at 0 and 255."""
+"""The share of coefficients that is taken to lie anywhere, such as those of pictures that were retouched."""
 LEAST = 1.5
 """Smaller coefficients say nothing: most are zeros, which are multiples of any step."""
 
@@ -31,7 +33,7 @@ SHARE = 0.05
 """And if this much of it, at least, comes from each coefficient on average."""
 
 _BINS_A_LEVEL = 4
-_LARGEST = 512
+_LARGEST = 256
 _SIDE = 2 * BLOCK - 1
 """Side of a patch, which holds one block of each of the 64 grids."""
 
@@ -56,7 +58,7 @@ class Scores(NamedTuple):
     """How well each hypothesis explains a picture.
 
     Attributes:
-        likelihood: float64, 8 x 8 x 2 x 100 for grid (row, column), not turned or turned, and quality: logarithm of
+        likelihood: float64, 8 x 8 x 2 x 100, for grid (row, column), not turned or turned, and quality: logarithm of
             the ratio to the likelihood of no compression.
         count: 8 x 8, the coefficients of each grid that were looked at.
     """
@@ -66,22 +68,21 @@ class Scores(NamedTuple):
 
 
 def estimate(pixels: np.ndarray) -> Estimate:
-    """Estimate what compressed a picture.
+    """Estimate what compressed a picture. Blocks with values of 0 or 255, which may have been cut off, don't count.
 
     Args:
         pixels: uint8, H x W x C, C = 1 gray, 3 RGB.
 
     Raises:
-        ValueError: if that is not certain: for pictures that were never compressed, too little or too often, with
-            other tables, resized since, or very small or flat.
+        ValueError: if that is not certain: for pictures that were never compressed or hardly (quality 100), with
+            other tables, resized or repainted since, very small, flat, or black on white throughout.
     """
     scores = score(pixels)
-    if scores is not None:
-        best = np.unravel_index(np.argmax(scores.likelihood), scores.likelihood.shape)
-        if certain(scores):
-            row, column, turned, quality = (int(index) for index in best)
-            tables = standard_tables(quality + 1)
-            return Estimate(quality + 1, bool(turned), (row, column), tables.swapaxes(1, 2) if turned else tables)
+    if scores is not None and certain(scores):
+        best = np.unravel_index(scores.likelihood.argmax(), scores.likelihood.shape)
+        row, column, turned, index = (int(place) for place in best)
+        tables = standard_tables(QUALITIES[index])
+        return Estimate(QUALITIES[index], bool(turned), (row, column), tables.swapaxes(1, 2) if turned else tables)
     raise ValueError(
         "its pixels don't show for certain with which standard tables it was compressed, if it ever was: --estimate "
         "can't help, give --quality Q if you know it"
@@ -106,22 +107,25 @@ def score(pixels: np.ndarray) -> Scores | None:
         return None
     patches = (places @ LUMA if places.shape[3] == 3 else places[..., 0].astype(np.float32)) - LEVEL_SHIFT
     cut = ((places == 0) | (places == 255)).any(3)
-    likelihood = np.empty((BLOCK, BLOCK, 2, 100))
+    likelihood = np.empty((BLOCK, BLOCK, 2, len(QUALITIES)))
     count = np.empty((BLOCK, BLOCK), int)
-    weights, frequency = _evidence(), np.arange(BLOCK * BLOCK, dtype=np.int32) * len(_evidence())
-    steps = np.stack([standard_tables(quality)[0] for quality in range(1, 101)])
-    steps = np.stack([steps, steps.swapaxes(1, 2)]).reshape(2, 100, -1)
+    evidence = _evidence()
+    frequency = np.arange(BLOCK * BLOCK, dtype=np.int32)
+    steps = np.stack([standard_tables(quality)[0] for quality in QUALITIES])
+    steps = np.stack([steps, steps.swapaxes(1, 2)]).reshape(2, len(QUALITIES), -1)
     for row in range(BLOCK):
         lines = BASIS @ patches[:, row : row + BLOCK]
+        counts = np.empty((BLOCK, frequency.size, len(evidence)), np.float32)
         for column in range(BLOCK):
             found = np.abs(lines[..., column : column + BLOCK] @ BASIS.T).reshape(len(patches), -1)
             found[cut[:, row : row + BLOCK, column : column + BLOCK].any((1, 2))] = 0
-            bins = np.minimum(found * _BINS_A_LEVEL + 0.5, len(weights) - 1).astype(np.int32)
-            counts = np.bincount((bins + frequency).ravel(), minlength=frequency.size * len(weights))
-            counts = counts.reshape(frequency.size, -1)
-            by_step = counts.astype(np.float32) @ weights
-            likelihood[row, column] = by_step[np.arange(frequency.size), steps].sum(-1)
-            count[row, column] = counts[:, int(LEAST * _BINS_A_LEVEL) + 1 : -1].sum()
+            found[:, 0] = 0  # flat blocks, compressed or not, have DC coefficients that are multiples of 8
+            bins = np.minimum(found * _BINS_A_LEVEL + 0.5, len(evidence) - 1).astype(np.int32)
+            bins += frequency * len(evidence)
+            counts[column] = np.bincount(bins.ravel(), minlength=counts[0].size).reshape(counts[0].shape)
+        by_step = counts.reshape(-1, len(evidence)) @ evidence
+        likelihood[row] = by_step.reshape(BLOCK, frequency.size, -1)[:, frequency, steps].sum(-1)
+        count[row] = counts[..., int(LEAST * _BINS_A_LEVEL) + 1 : -1].sum((1, 2))
     return Scores(likelihood, count)
 
 

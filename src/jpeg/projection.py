@@ -158,6 +158,15 @@ def project(pixels: np.ndarray, file: Coefficients) -> np.ndarray:
     return projected
 
 
+def share_kept(pixels: np.ndarray, file: Coefficients) -> float:
+    """The share, 0..1, of a picture's coefficients (`transform`) that are quantized to the file's."""
+    kept = [
+        np.abs(found - quantized * steps) <= steps / 2
+        for found, (quantized, steps, _, _) in zip(transform(pixels, file), file.components, strict=True)
+    ]
+    return sum(map(np.count_nonzero, kept)) / sum(part.size for part in kept)
+
+
 def _rows(component: Component, top: int) -> Component:
     """The part of a component that covers the picture's rows ``top`` to ``top`` + _BAND."""
     start, count = top // (BLOCK * component.down), _BAND // (BLOCK * component.down)
