@@ -285,11 +285,22 @@ def restore_parser() -> Parser:
     group.add_argument(
         "--self_ensemble", action="store_true", help="average over the 8 flips and rotations: takes 8 times as long"
     )
+    group.add_argument(
+        "--project",
+        action="store_true",
+        help="keep every DCT coefficient within what the file's quantized value allows (takes jpeglib)",
+    )
     group = parser.add_argument_group("unusual inputs")
     group.add_argument(
         "--quality",
         type=_number(int, QUALITY_MIN, QUALITY_MAX),
         help="JPEG quality factor of pictures that were JPEGs once and carry no tables (PNG, WebP, TIFF)",
+    )
+    group.add_argument(
+        "--estimate",
+        action="store_true",
+        help="estimate that quality factor, and the place of a crop on the grid of blocks, from the pixels; a picture "
+        "for which this is not certain fails, a JPEG's own tables always win",
     )
     group.add_argument("--tolerant", action="store_true", help="restore what a viewer shows of a damaged JPEG")
     group.add_argument(
@@ -355,6 +366,29 @@ def paper_parser() -> Parser:
     _add_output(command, "figs/compare.png")
     commands.add_parser("figures", help="figs/qmap.png and figs/network.png, drawn from the live code")
     return parser
+
+
+def _benchmark_parser(prog: str, description: str, qualities: str) -> Parser:
+    parser = Parser(prog=prog, description=description)
+    parser.add_argument("--gtdata", default="LIVE1", help="data set or folder, as for eval.py")
+    parser.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
+    parser.add_argument("--quality", type=quality_list, default=qualities, help="quality factors")
+    return parser
+
+
+def projection_benchmark_parser() -> Parser:
+    """Options of benchmarks/project.py."""
+    parser = _benchmark_parser("project.py", "What restore.py --project changes, in colour.", "10,50")
+    _add_model(parser, "checkpoint for colour (default: the one shipped in checkpoint/)")
+    return parser
+
+
+def estimation_benchmark_parser() -> Parser:
+    """Options of benchmarks/estimate.py."""
+    description = (
+        "How often restore.py --estimate is right, in colour at 4:2:0, and how often it should have kept silent."
+    )
+    return _benchmark_parser("estimate.py", description, ",".join(map(str, range(10, 100, 10))))
 
 
 def fetch_parser() -> Parser:

@@ -304,7 +304,9 @@ def main(argv: list[str] | None = None) -> int:
             device=device,
             strength=options.strength,
             self_ensemble=options.self_ensemble,
+            project=options.project,
             quality=options.quality,
+            estimate=options.estimate,
             tolerant=options.tolerant,
             max_megapixels=options.max_megapixels,
         )

@@ -10,15 +10,16 @@ import torch
 from PIL import Image
 
 from jpeg.codec import Compressed
+from jpeg.color import LUMA
+from jpeg.estimate import estimate
+from jpeg.library import require_jpeglib
+from jpeg.projection import Coefficients, project, read_coefficients
 from jpeg.reader import MAX_MEGAPIXELS, Photo, read_photo, turn
 from jpeg.tables import BLOCK, network_tables, standard_tables
 from model import Model, load_model, shipped_checkpoint
 from output import Picture
 from utils.errors import UserError
 from utils.image import COLOR_MODES, pad_to_multiple
-
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""Weights of Y in the colour space of JPEG files (JFIF 1.02)."""
 
 BYTES_A_PIXEL = 8
 """Files with more bytes than this for each pixel of the size limit are not read."""
@@ -47,12 +48,17 @@ class Restorer:
         device: where checkpoints given by path run (default: the CPU).
         strength: 0..1, how much of the restored picture is blended into the decoded one.
         self_ensemble: average over the 8 flips and rotations, which takes 8 times as long.
+        project: move the restored picture to the nearest one that the file allows: every DCT coefficient within the
+            interval that its quantized value stands for (jpeg.projection.project). After blending and averaging;
+            before rounding to 8 bits. Takes the package jpeglib, and files, gray or in colour.
         quality: tables of this JPEG quality factor for pictures that carry none.
+        estimate: estimate the tables, and where blocks start, of pictures that carry none (jpeg.estimate).
         tolerant: restore what a viewer shows of a damaged file, instead of refusing it.
         max_megapixels: refuse larger pictures.
 
     Raises:
-        UserError: if a checkpoint can't be read, or two models are of one kind.
+        UserError: if a checkpoint can't be read, two models are of one kind, jpeglib is missing for ``project``, or
+            both ``quality`` and ``estimate`` are given.
     """
 
     def __init__(
@@ -62,10 +68,16 @@ class Restorer:
         device: torch.device | None = None,
         strength: float = 1.0,
         self_ensemble: bool = False,
+        project: bool = False,
         quality: int | None = None,
+        estimate: bool = False,
         tolerant: bool = False,
         max_megapixels: float = MAX_MEGAPIXELS,
     ):
+        if quality is not None and estimate:
+            raise UserError("--quality says what --estimate would find out: give one of them")
+        if project:
+            require_jpeglib("--project")
         if models is None:
             models = [path for mode in COLOR_MODES if (path := shipped_checkpoint(mode))]
             if not models:
@@ -82,7 +94,9 @@ class Restorer:
             self.models[model.channels] = model
         self.strength = strength
         self.self_ensemble = self_ensemble
+        self.project = project
         self.quality = quality
+        self.estimate = estimate
         self.tolerant = tolerant
         self.max_megapixels = max_megapixels
 
@@ -94,7 +108,7 @@ class Restorer:
     @property
     def takes_any_format(self) -> bool:
         """Whether pictures without tables of their own are restored."""
-        return self.quality is not None
+        return self.quality is not None or self.estimate
 
     def restore(self, source: str | Path | bytes | Image.Image) -> Image.Image:
         """Restore a file, its content, or a picture that Pillow has opened.
@@ -125,17 +139,25 @@ class Restorer:
             raise UserError(f"{name} can't be restored: {error}") from None
 
     def _with_tables(self, photo: Photo) -> Photo:
-        """The photo with the tables of --quality where it has none of its own."""
+        """The photo with the tables of --quality or --estimate where it has none of its own."""
         if photo.tables is not None:
             return photo
-        if self.quality is None:
+        offset = photo.offset
+        if self.estimate:
+            found = estimate(photo.pixels)
+            tables, offset = found.tables, found.offset
+        elif self.quality is not None:
+            tables = standard_tables(self.quality)
+        else:
             raise ValueError(
-                f"it is a {photo.form}, which carries no quantization tables: if it was a JPEG once, give its --quality"
+                f"it is a {photo.form}, which carries no quantization tables: if it was a JPEG once, give --quality Q "
+                "or --estimate"
             )
-        return replace(photo, tables=standard_tables(self.quality)[[0, 1, 1][: photo.pixels.shape[2]]])
+        return replace(photo, tables=tables[[0, 1, 1][: photo.pixels.shape[2]]], offset=offset)
 
     def _restore(self, photo: Photo) -> Picture:
         decoded = photo.pixels
+        coefficients = self._coefficients(photo) if self.project else None
         if decoded.shape[2] == 1:
             restored = self._gray(photo, decoded, photo.tables[:1])
         elif decoded.shape[2] == 3:
@@ -146,8 +168,15 @@ class Restorer:
             restored = 255 - np.concatenate([inks, black], axis=2)
         if self.strength < 1:
             restored = decoded + np.float32(self.strength) * (restored - decoded)
+        if coefficients is not None:
+            restored = project(restored, coefficients)
         alpha = None if photo.alpha is None else turn(photo.alpha, photo.orientation)
         return Picture(turn(restored, photo.orientation), alpha, photo.metadata, photo.warning)
+
+    def _coefficients(self, photo: Photo) -> Coefficients:
+        if photo.stream is None:
+            raise ValueError(f"--project takes a JPEG file: of this {photo.form} the pixels alone are known")
+        return read_coefficients(photo.stream)
 
     def _color(self, photo: Photo, rgb: np.ndarray, tables: np.ndarray) -> np.ndarray:
         """Restore uint8 RGB, H x W x 3, to float32 on 0..255."""

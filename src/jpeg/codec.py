@@ -1,16 +1,14 @@
 """Compression to JPEG and back: the codecs by name."""
 
 import os
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import JpegImagePlugin, features
 
+from jpeg.library import libjpeg, require_jpeglib
 from jpeg.tables import standard_tables
 from utils.errors import UserError
 from utils.image import to_pillow
@@ -66,26 +64,19 @@ class Ijg9Codec:
     libjpeg 9 upsamples chroma in the DCT domain, so its colour decodings differ from libjpeg-turbo's; the results
     equal those of Pillow up to 8.4. Quality factors mean Pillow's tables, clipped to 255.
 
-    jpeglib switches its library for the whole process and is not thread-safe: use one thread a process.
+    Threads wait for each other (jpeg.library.libjpeg): to be faster, use processes.
     """
 
     VERSION = "9d"
 
     def __init__(self):
-        try:
-            import jpeglib
-        except ImportError:
-            raise UserError("--codec ijg9 takes the optional package jpeglib: pip install jpeglib") from None
-        self.name = f"IJG libjpeg {self.VERSION} (jpeglib {jpeglib.__version__})"
+        version = require_jpeglib("--codec ijg9").__version__
+        self.name = f"IJG libjpeg {self.VERSION} (jpeglib {version})"
 
     def compress(self, pixels: np.ndarray, quality: int) -> Compressed:
         """Compress pixels (uint8, H x W x C) at a quality factor 1..100, 4:2:0 in colour, and decode them again."""
-        import jpeglib
-
-        if jpeglib.version.get() != self.VERSION:
-            jpeglib.version.set(self.VERSION)
         tables = _written_tables(quality, pixels.shape[2])
-        with tempfile.TemporaryDirectory(prefix="ijg9-") as folder, _quiet_standard_error():
+        with tempfile.TemporaryDirectory(prefix="ijg9-") as folder, libjpeg(self.VERSION) as jpeglib:
             path = os.path.join(folder, "image.jpg")
             image = jpeglib.from_spatial(np.ascontiguousarray(pixels))
             if pixels.shape[2] == 3:
@@ -98,20 +89,6 @@ class Ijg9Codec:
 def _written_tables(quality: int, channels: int) -> np.ndarray:
     """The tables in a file of a quality factor: one in gray, two in colour."""
     return standard_tables(quality)[: 2 if channels == 3 else 1]
-
-
-@contextmanager
-def _quiet_standard_error() -> Iterator[None]:
-    """Keep what the C library prints off the terminal."""
-    sys.stderr.flush()
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
 
 
 CODECS = {"pillow": PillowCodec, "ijg9": Ijg9Codec}

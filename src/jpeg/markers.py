@@ -1,6 +1,7 @@
 """The structure of a JPEG stream (ITU-T T.81, Annex B), read without decoding the picture."""
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL.JpegImagePlugin import zigzag_index
 
 from jpeg.tables import BLOCK
 
-SOI, EOI, SOS, DQT = 0xD8, 0xD9, 0xDA, 0xDB
+SOI, EOI, SOS, DQT, APP0, APP14, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xE0, 0xEE, 0xFE
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of frame headers; the three between them are DHT, JPG and DAC."""
 ALONE = frozenset([0x01, *range(0xD0, 0xD8)])
@@ -16,6 +17,20 @@ ALONE = frozenset([0x01, *range(0xD0, 0xD8)])
 
 _END_OF_SCAN = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")
 """A marker that ends entropy-coded data, in which FF 00 is a byte and FF D0 to FF D7 are restarts."""
+
+
+class Segment(NamedTuple):
+    """A marker and what follows it.
+
+    Attributes:
+        marker: its second byte; none of ALONE.
+        content: without the length; empty for EOI.
+        scan: entropy-coded data, restart markers included; empty after everything but SOS.
+    """
+
+    marker: int
+    content: bytes
+    scan: bytes
 
 
 class Component(NamedTuple):
@@ -45,6 +60,7 @@ class Structure(NamedTuple):
             found it, whatever thumbnails come before and however tables are redefined between scans.
         scans: how many there are.
         complete: whether the stream ends with EOI.
+        rgb: whether three components are R, G and B, not Y, Cb and Cr.
     """
 
     width: int
@@ -53,21 +69,17 @@ class Structure(NamedTuple):
     tables: np.ndarray
     scans: int
     complete: bool
+    rgb: bool
 
 
-def read_structure(stream: bytes) -> Structure:
-    """Read the markers of the first picture in ``stream``; a stream may break off anywhere after its first scan header.
+def segments(stream: bytes) -> Iterator[Segment]:
+    """The segments of the first picture in ``stream`` up to EOI or to where it breaks off, without rubbish between.
 
     Raises:
-        ValueError: if it is no JPEG, lacks a frame header, a scan or a quantization table, or breaks off before.
+        ValueError: if it is no JPEG.
     """
     if stream[:2] != bytes([0xFF, SOI]):
         raise ValueError("it does not start as a JPEG does")
-    width = height = scans = 0
-    components: tuple[Component, ...] = ()
-    slots: dict[int, np.ndarray] = {}
-    latched: dict[int, np.ndarray] = {}
-    complete = False
     position = 2
     while (found := stream.find(b"\xff", position)) >= 0:
         position = found + 1
@@ -76,27 +88,58 @@ def read_structure(stream: bytes) -> Structure:
             continue
         position += 1
         if marker == EOI:
-            complete = True
-            break
+            yield Segment(EOI, b"", b"")
+            return
         if marker in ALONE:
             continue
         length = int.from_bytes(stream[position : position + 2])
-        segment = stream[position + 2 : position + length]
+        content = stream[position + 2 : position + length]
         if length < 2 or position + length > len(stream):
-            break
+            return
         position += length
+        start = position
+        if marker == SOS:
+            end = _END_OF_SCAN.search(stream, position)
+            position = end.start() if end else len(stream)
+        yield Segment(marker, content, stream[start:position])
+
+
+def picture_alone(stream: bytes) -> bytes:
+    """The first picture in ``stream`` without comments and application segments: what its coefficients take."""
+    parts = [bytes([0xFF, SOI])]
+    for marker, content, scan in segments(stream):
+        if marker != EOI and marker != COM and not APP0 <= marker < APP0 + 16:
+            parts += [bytes([0xFF, marker]), (len(content) + 2).to_bytes(2), content, scan]
+    return b"".join([*parts, bytes([0xFF, EOI])])
+
+
+def read_structure(stream: bytes) -> Structure:
+    """Read the markers of the first picture in ``stream``; a stream may break off anywhere after its first scan header.
+
+    Raises:
+        ValueError: if it is no JPEG, lacks a frame header, a scan or a quantization table, or breaks off before.
+    """
+    width = height = scans = 0
+    components: tuple[Component, ...] = ()
+    slots: dict[int, np.ndarray] = {}
+    latched: dict[int, np.ndarray] = {}
+    jfif, transform, complete = False, None, False
+    for marker, content, _ in segments(stream):
         if marker == DQT:
-            slots |= _tables(segment)
+            slots |= _tables(content)
         elif marker in FRAMES and not components:
-            width, height, components = _frame(segment)
+            width, height, components = _frame(content)
         elif marker == SOS:
             scans += 1
-            for identifier in segment[1 : 1 + 2 * segment[0] : 2] if segment else b"":
+            for identifier in content[1 : 1 + 2 * content[0] : 2] if content else b"":
                 for component in components:
                     if component.identifier == identifier and component.table in slots:
                         latched.setdefault(identifier, slots[component.table])
-            end = _END_OF_SCAN.search(stream, position)
-            position = end.start() if end else len(stream)
+        elif marker == APP0 and not scans:
+            jfif |= len(content) >= 14 and content[:5] == b"JFIF\0"
+        elif marker == APP14 and not scans and len(content) >= 12 and content[:5] == b"Adobe":
+            transform = content[11]
+        complete = marker == EOI
     if not components:
         raise ValueError("it has no frame header")
     if not scans:
@@ -107,7 +150,19 @@ def read_structure(stream: bytes) -> Structure:
         if table is None:
             raise ValueError(f"it has no quantization table {component.table}")
         tables.append(table)
-    return Structure(width, height, components, np.array(tables), scans, complete)
+    rgb = len(components) == 3 and not jfif and _is_rgb(components, transform)
+    return Structure(width, height, components, np.array(tables), scans, complete, rgb)
+
+
+def _is_rgb(components: tuple[Component, ...], transform: int | None) -> bool:
+    """Whether libjpeg (jdapimin.c, default_decompress_parms) takes a file without a JFIF marker as R, G and B.
+
+    Args:
+        transform: of Adobe's segment, or None without one.
+    """
+    if transform is not None:
+        return transform == 0
+    return bytes(component.identifier for component in components) == b"RGB"
 
 
 def _tables(segment: bytes) -> dict[int, np.ndarray]:
