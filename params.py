@@ -217,6 +217,19 @@ def _add_model(parser: Parser, help_text: str, **keywords) -> None:
     parser.add_published(group, "--gpus", type=gpu_list, default="[0]", help="the GPU to use with --cuda")
 
 
+def _add_backend(parser: Parser) -> None:
+    group = parser.add_argument_group("speed")
+    group.add_argument(
+        "--backend",
+        default="",
+        help="torch, openvino or onnxruntime (default: torch, or what an exported model was made for)",
+    )
+    group.add_argument("--precision", default="fp32", help="fp32, or bf16 with torch and openvino")
+    group.add_argument(
+        "--int8", action="store_true", help="8 bits with openvino and onnxruntime; a checkpoint is calibrated each time"
+    )
+
+
 def _add_codec(group: argparse._ActionsContainer, default: str = "pillow") -> None:
     group.add_argument("--codec", default=default, help="pillow (its libjpeg) or ijg9 (IJG libjpeg 9, the paper's)")
 
@@ -245,6 +258,7 @@ def evaluation_parser(prog: str, networks: str) -> Parser:
         help="published (program: 8x8 SSIM), paper (tables: 7x7 for LIVE1 in colour) or field (FBCNN, SwinIR)",
     )
     group.add_argument("--json", default="", metavar="FILE", help="write the figures as JSON")
+    _add_backend(parser)
     return parser
 
 
@@ -258,8 +272,8 @@ def restore_parser() -> Parser:
     )
     _add_model(
         parser,
-        "checkpoint of QCN, QGCN, EDSR or AR-CNN; give one for colour and one for gray, and each file goes to its own "
-        "(default: those shipped in checkpoint/)",
+        "checkpoint of QCN, QGCN, EDSR or AR-CNN, or a file of export.py; give one for colour and one for gray, and "
+        "each file goes to its own (default: those shipped in checkpoint/)",
         action="append",
         default=None,
     )
@@ -308,6 +322,7 @@ def restore_parser() -> Parser:
     )
     group = parser.add_argument_group("machine")
     group.add_argument("--jobs", type=_number(int, 1), default=1, help="files at a time, with as many threads in all")
+    _add_backend(parser)
     return parser
 
 
@@ -320,6 +335,25 @@ def convert_parser() -> Parser:
     parser.add_argument("old", help="checkpoint to read; nothing in it is executed")
     parser.add_argument("new", help="checkpoint to write: state dict and options, without optimizer and local paths")
     parser.add_argument("--overwrite", action="store_true", help="replace NEW if it exists")
+    return parser
+
+
+def export_parser() -> Parser:
+    """Options of src/export.py."""
+    parser = Parser(prog="export.py", description="Write a checkpoint's network for other programs (docs/export.md).")
+    parser.add_argument("model", metavar="MODEL", help="checkpoint of QCN, QGCN, EDSR or AR-CNN")
+    parser.add_argument("--to", required=True, metavar="FORMAT", help="onnx (.onnx), or openvino (.xml and .bin)")
+    parser.add_argument(
+        "-o", "--output", default="", metavar="FILE", help="file to write (default: MODEL with another suffix)"
+    )
+    parser.add_argument("--int8", action="store_true", help="8 bits, calibrated on photographs; about twice as fast")
+    parser.add_argument(
+        "--calibration",
+        default="",
+        metavar="FOLDER",
+        help="images to calibrate --int8 on (default: the photographs that scikit-image brings along)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     return parser
 
 

@@ -18,7 +18,15 @@ from model import Model, load_model
 from utils import distributed
 from utils.errors import UserError
 from utils.files import write_text
-from utils.image import check_color_mode, image_files, load_image, output_names, pad_to_multiple, save_png
+from utils.image import (
+    check_color_mode,
+    image_files,
+    load_image,
+    output_names,
+    pad_to_multiple,
+    sample_photographs,
+    save_png,
+)
 from utils.metric import Metrics, get_protocol
 
 RESULTS = Path("results")
@@ -30,9 +38,6 @@ DATASETS = {
     "Classic5": ("Classic5", "classic5"),
 }
 """Data set -> where its images may lie under --dataroot; the first that exists is used."""
-
-SAMPLE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
-"""Photographs that scikit-image brings along, the data set 'sample'."""
 
 SCRIPTS = {"jpeg": "eval.py", "jpeg_qm": "eval_qm.py", "jpeg_qmg": "eval_qmg.py"}
 """A network's loader -> the script that evaluates it."""
@@ -205,10 +210,8 @@ def find_images(data: str, root: str | Path) -> tuple[list[Path], Path]:
         UserError: if it is not there, saying where it was looked for.
     """
     if data == "sample":
-        import skimage.data
-
-        folder = Path(skimage.data.__file__).parent
-        return [folder / name for name in SAMPLE], folder
+        files = sample_photographs()
+        return files, files[0].parent
     if data in DATASETS:
         places = [Path(root, place) for place in DATASETS[data]]
         folder = next((place for place in places if place.is_dir()), None)
@@ -233,7 +236,7 @@ def open_model(options: Namespace, loader: str) -> Model | None:
     distributed.start(device)
     if options.model in ("", "none"):
         return None
-    model = load_model(options.model, device)
+    model = load_model(options.model, device, backend=options.backend, precision=options.precision, int8=options.int8)
     needed = SCRIPTS[model.loader]
     if model.loader != loader:
         raise UserError(

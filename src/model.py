@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+import backends
 import dataset
 import nets
 from engine import restore_image
@@ -63,8 +64,27 @@ class Model:
         return restore_image(self.network, loader, compressed, device=self.device)
 
 
-def load_model(path: str | Path, device: torch.device) -> Model:
-    """The model of a checkpoint; raises UserError if it can't be read (utils.checkpoint.load)."""
-    content = checkpoint.load(path)
-    network = checkpoint.build_network(content).to(device, memory_format=torch.channels_last).eval()
-    return Model(network, content["net"], checkpoint.image_channels(content), device, str(path))
+def load_model(
+    path: str | Path, device: torch.device, *, backend: str = "", precision: str = "fp32", int8: bool = False
+) -> Model:
+    """The model of a checkpoint, or of a file that export.py wrote.
+
+    Args:
+        backend: what runs the network: 'torch', 'openvino' or 'onnxruntime'; '' means PyTorch for a checkpoint and
+            what an exported file was made for.
+        precision: 'fp32' or 'bf16'.
+        int8: compute most of the network in 8 bits; a checkpoint is calibrated anew each time, an exported file is not.
+
+    Raises:
+        UserError: if it can't be read (utils.checkpoint.load), or the choice does not suit it (backends.build).
+    """
+    how = {"backend": backend, "precision": precision, "int8": int8}
+    if backends.is_exported(path):
+        network, exported = backends.open_exported(path, device, **how)
+        name, channels = exported.net, exported.channels
+    else:
+        content = checkpoint.load(path)
+        network = backends.build(content, device, **how)
+        name, channels = content["net"], checkpoint.image_channels(content)
+    words = [word for word in (backend, precision.removeprefix("fp32"), "int8" if int8 else "") if word]
+    return Model(network, name, channels, device, f"{path} ({', '.join(words)})" if words else str(path))

@@ -302,6 +302,9 @@ def main(argv: list[str] | None = None) -> int:
         restorer = Restorer(
             options.model,
             device=device,
+            backend=options.backend,
+            precision=options.precision,
+            int8=options.int8,
             strength=options.strength,
             self_ensemble=options.self_ensemble,
             project=options.project,

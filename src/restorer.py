@@ -46,6 +46,7 @@ class Restorer:
         models: a checkpoint's path, a model.Model, or several, at most one for colour and one for gray; None takes
             the best that this repository ships.
         device: where checkpoints given by path run (default: the CPU).
+        backend, precision, int8: how they run (model.load_model).
         strength: 0..1, how much of the restored picture is blended into the decoded one.
         self_ensemble: average over the 8 flips and rotations, which takes 8 times as long.
         project: move the restored picture to the nearest one that the file allows: every DCT coefficient within the
@@ -66,6 +67,9 @@ class Restorer:
         models: str | Path | Model | Sequence[str | Path | Model] | None = None,
         *,
         device: torch.device | None = None,
+        backend: str = "",
+        precision: str = "fp32",
+        int8: bool = False,
         strength: float = 1.0,
         self_ensemble: bool = False,
         project: bool = False,
@@ -87,7 +91,9 @@ class Restorer:
         self.models: dict[int, Model] = {}
         for model in models:
             if not isinstance(model, Model):
-                model = load_model(model, device or torch.device("cpu"))
+                model = load_model(
+                    model, device or torch.device("cpu"), backend=backend, precision=precision, int8=int8
+                )
             if other := self.models.get(model.channels):
                 kind = "colour" if model.channels == 3 else "gray"
                 raise UserError(f"{other.source!r} and {model.source!r} are both for {kind}: give one of each kind")

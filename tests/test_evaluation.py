@@ -18,7 +18,7 @@ import nets
 from jpeg.codec import Compressed, PillowCodec
 from model import load_model
 from utils import checkpoint
-from utils.image import luminance
+from utils.image import SAMPLE, luminance
 from utils.metric import psnr, psnr_b, ssim
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -63,7 +63,7 @@ def test_the_sample_photographs_give_the_golden_figures(call, script, name, chan
     assert [one["quality"] for one in kept] == [one["quality"] for one in golden] == [10, 50]
     tolerance = {"psnr": 0.02, "ssim": 0.0005, "psnr_b": 0.05}  # JPEG libraries of other versions, float rounding
     for found, expected in zip(kept, golden, strict=True):
-        assert found["data"] == expected["data"] and [row["name"] for row in found["images"]] == list(evaluation.SAMPLE)
+        assert found["data"] == expected["data"] and [row["name"] for row in found["images"]] == list(SAMPLE)
         found_rows, expected_rows = [*found["images"], found["mean"]], [*expected["images"], expected["mean"]]
         for row, expected_row in zip(found_rows, expected_rows, strict=True):
             for which in ("compressed", "restored"):

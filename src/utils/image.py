@@ -17,6 +17,17 @@ COLOR_MODES = {"RGB": 3, "L": 1}
 """Colour mode -> channels. 'L' is MATLAB's Y (16..235), not Pillow's 'L'."""
 
 
+SAMPLE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+"""Photographs that scikit-image brings along."""
+
+
+def sample_photographs() -> list[Path]:
+    """The files of `SAMPLE`."""
+    import skimage.data
+
+    return [Path(skimage.data.__file__).parent / name for name in SAMPLE]
+
+
 def check_color_mode(mode: str) -> str:
     """``mode`` itself if it is one of COLOR_MODES; raises UserError otherwise."""
     if mode not in COLOR_MODES:

@@ -1,0 +1,147 @@
+"""A network as an ONNX graph, and what is said of it in an exported file (docs/export.md)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import torch
+from torch import nn
+
+import dataset
+import nets
+from backends.runner import optional, quiet
+from nets.qmarg import GLOBAL_SIZE
+from utils import checkpoint
+from utils.errors import UserError
+from utils.image import COLOR_MODES
+
+FORMAT = "1"
+INPUTS = ("x", "global_image")
+OUTPUT = "restored"
+
+DEEP = ("downscale", "residual", "conv_mid", "upscale")
+INT8_PARTS = {"qmar": DEEP, "edsr": DEEP, "qmarg": ("residual1", "residual2")}
+"""Network -> its children that may be computed in 8 bits: they make the correction, others carry the pixels.
+
+In QCN and EDSR the pixels pass over the full-resolution skip, in QGCN, which has none, through every layer but the
+residual blocks. Rounding the pixels to 8 bits costs 0.05 dB (QCN) to several dB (QGCN), rounding the correction less
+than 0.01 dB (benchmarks/int8.py). AR-CNN has no skip at all: each of its layers carries the pixels.
+"""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an exported file says of its network.
+
+    Attributes:
+        net, arguments: as in a checkpoint (utils.checkpoint.describe); they rebuild the network.
+        halo: the network's reach, pixels.
+        int8: whether it computes in 8 bits.
+    """
+
+    net: str
+    arguments: dict[str, Any]
+    halo: int
+    int8: bool = False
+
+    @classmethod
+    def of(cls, content: dict[str, Any], *, int8: bool = False) -> "Exported":
+        """That of a checkpoint; raises UserError if the network bears no 8 bits."""
+        exported = cls(content["net"], content["arguments"], checkpoint.build_network(content).halo, int8)
+        if int8 and not exported.int8_parts:
+            raise UserError(
+                f"--int8 does not suit {nets.kind(exported.net).title}: each of its layers carries the picture"
+            )
+        return exported
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, str], source: str) -> "Exported":
+        """That of a file ``source`` with this metadata; raises UserError if the file is not export.py's."""
+        try:
+            if metadata["format"] != FORMAT:
+                raise ValueError(metadata["format"])
+            arguments = json.loads(metadata["arguments"])
+            exported = cls(metadata["net"], arguments, int(metadata["halo"]), metadata["int8"] == "true")
+            nets.kind(exported.net)
+            assert exported.channels in COLOR_MODES.values()
+        except (KeyError, ValueError, TypeError, AssertionError):
+            raise UserError(f"{source!r} does not say which network it holds: write it with export.py") from None
+        return exported
+
+    @property
+    def channels(self) -> int:
+        """3 for colour, 1 for gray."""
+        return checkpoint.image_channels({"arguments": self.arguments})
+
+    @property
+    def color_mode(self) -> str:
+        """'RGB' or 'L'."""
+        return next(mode for mode, channels in COLOR_MODES.items() if channels == self.channels)
+
+    @property
+    def loader(self) -> dataset.Loader:
+        """What assembles its input."""
+        return dataset.get_loader(nets.kind(self.net).loader)
+
+    @property
+    def int8_parts(self) -> tuple[str, ...]:
+        """The children of the network that may be computed in 8 bits."""
+        return INT8_PARTS.get(nets.ALIASES.get(self.net, self.net), ())
+
+    def metadata(self) -> dict[str, str]:
+        """What is written into the file."""
+        return {
+            "format": FORMAT,
+            "net": self.net,
+            "title": nets.kind(self.net).title,
+            "color_mode": self.color_mode,
+            "arguments": json.dumps(self.arguments),
+            "halo": str(self.halo),
+            "int8": str(self.int8).lower(),
+        }
+
+
+class _Graph(nn.Module):
+    """A network with separate arguments instead of a pair."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs):
+        return self.network(inputs if len(inputs) > 1 else inputs[0])
+
+
+def to_onnx(exported: Exported, network: nn.Module) -> bytes:
+    """The network's ONNX graph, for any batch, height and width (even).
+
+    Inputs: `INPUTS`, float32, as the network takes them (the second for QGCN alone). Output: `OUTPUT`.
+    """
+    optional("onnx", "exporting", "onnx")
+    example = exported.loader.network_input(*_blank(exported))
+    example = example if isinstance(example, tuple) else (example,)
+    names = list(INPUTS[: len(example)])
+    assert len(example) == 1 or example[1].shape[2] == GLOBAL_SIZE
+    axes = {name: {0: "batch", 2: "height", 3: "width"} for name in ("x", OUTPUT)} | {"global_image": {0: "batch"}}
+    stream = BytesIO()
+    with quiet():
+        # The older exporter: it needs no further package, keeps the modules' names and takes a tenth of the time.
+        torch.onnx.export(
+            _Graph(network.eval()),
+            example,
+            stream,
+            dynamo=False,
+            input_names=names,
+            output_names=[OUTPUT],
+            dynamic_axes={name: axes[name] for name in (*names, OUTPUT)},
+        )
+    return stream.getvalue()
+
+
+def _blank(exported: Exported) -> tuple[torch.Tensor, torch.Tensor, Any]:
+    """The arguments of Loader.network_input for a small blank image."""
+    pixels = torch.zeros(1, exported.channels, 16, 16, dtype=torch.uint8)
+    tables = torch.ones(1, 2 if exported.channels == 3 else 1, 8, 8, dtype=torch.uint8)
+    return pixels, tables, exported.loader.whole_image(pixels)

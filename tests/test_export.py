@@ -1,0 +1,204 @@
+"""Exported files: other programs can run them, and ours can."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, refused
+from PIL import Image
+
+import nets
+from backends.graph import INPUTS
+from jpeg.codec import PillowCodec
+from model import load_model
+from utils import checkpoint
+
+CPU = torch.device("cpu")
+SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
+PACKAGE = {"onnx": "onnxruntime", "openvino": "openvino"}
+SIZES = [(1, 8, 8), (2, 24, 16), (1, 40, 72)]
+
+
+@pytest.fixture
+def export(call):
+    """Exports and returns the file's path."""
+
+    def run(model, to, *words, name="model"):
+        pytest.importorskip("onnx")
+        pytest.importorskip(PACKAGE[to])
+        if "--int8" in words and to == "openvino":
+            pytest.importorskip("nncf")
+        target = Path(name + SUFFIX[to])
+        done = call("export", model, "--to", to, "-o", target, *words)
+        assert done.code == 0 and done.out.startswith(f"{target}: ") and done.out.count("\n") == 1, done
+        assert done.err == "" and target.is_file()
+        return target
+
+    return run
+
+
+def outputs(path, inputs):
+    """What the file makes of inputs (name -> array), by its own program alone."""
+    if path.suffix == ".onnx":
+        import onnxruntime
+
+        return onnxruntime.InferenceSession(path).run(None, inputs)[0]
+    import openvino
+
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return compiled(inputs)["restored"]
+
+
+@pytest.mark.parametrize("to", list(SUFFIX))
+@pytest.mark.parametrize(("name", "channels"), [(name, 3) for name in nets.NETWORKS] + [("qmar", 1), ("qmarg", 1)])
+def test_exported_files_equal_torch(make_checkpoint, export, to, name, channels):
+    path = make_checkpoint(name, channels)
+    file = export(path, to)
+    network = checkpoint.build_network(checkpoint.load(path)).eval()
+    tables = 0 if nets.kind(name).loader == "jpeg" else 2 if channels == 3 else 1
+    for batch, height, width in SIZES:
+        tensors = [torch.rand(batch, channels + tables, height, width) * 2 - 1]
+        if name == "qmarg":
+            tensors.append(torch.rand(batch, channels, 112, 112) * 2 - 1)
+        with torch.inference_mode():
+            expected = network(tuple(tensors) if len(tensors) > 1 else tensors[0]).numpy()
+        named = {key: tensor.numpy() for key, tensor in zip(INPUTS, tensors, strict=False)}
+        found = outputs(file, named)
+        assert found.shape == expected.shape == (batch, channels, height, width)
+        assert np.abs(found - expected).max() / 2 < 1e-4  # [-1, 1] is the range 0..1
+
+
+@pytest.mark.parametrize("to", list(SUFFIX))
+def test_metadata_say_what_the_file_holds(make_checkpoint, export, to):
+    path = make_checkpoint("qmarg", 1)
+    file = export(path, to)
+    if to == "onnx":
+        import onnx
+
+        metadata = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    else:
+        import openvino
+
+        metadata = openvino.Core().read_model(file).get_rt_info(["qgcn"]).value
+    content = checkpoint.load(path)
+    assert metadata["net"] == "qmarg" and metadata["color_mode"] == "L" and metadata["int8"] == "false"
+    assert int(metadata["halo"]) == checkpoint.build_network(content).halo
+    assert json.loads(metadata["arguments"]) == content["arguments"]
+
+
+@pytest.mark.parametrize("to", list(SUFFIX))
+@pytest.mark.parametrize("int8", [False, True])
+def test_restore_takes_exported_files(photo, call, make_checkpoint, export, to, int8):
+    path = make_checkpoint("qmar", identity=True)
+    file = export(path, to, *(["--int8"] if int8 else []))
+    model = load_model(file, CPU)
+    assert (model.name, model.channels, model.loader) == ("qmar", 3, "jpeg_qm")
+    compressed = PillowCodec().compress(photo[:45, :62], 10)
+    expected = load_model(path, CPU).restore(compressed)
+    assert np.abs(model.restore(compressed) - expected).max() < (3 if int8 else 0.0255)
+    Image.fromarray(photo[:40, :56]).save("photo.jpg")
+    assert call("restore", "photo.jpg", "-o", "out.png", "--model", file).code == 0
+    assert Image.open("out.png").size == (56, 40)
+    other = {"onnx": "openvino", "openvino": "onnxruntime"}[to]
+    refused(call("restore", "photo.jpg", "-o", "no.png", "--model", file, "--backend", other), "--backend")
+    done = call("restore", "photo.jpg", "-o", "int8.png", "--model", file, "--int8")
+    if int8:
+        assert done.code == 0, done
+    else:
+        refused(done, "8 bits", "--int8")
+
+
+@pytest.mark.parametrize("name", ["qmar", "qmarg"])
+def test_the_example_of_the_documentation_runs(photo, make_checkpoint, export, name):
+    export(make_checkpoint(name, identity=True), "onnx")
+    Image.fromarray(photo[:85, :107]).save("photo.jpg", quality=10)
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
+    exec(compile(example, "docs/export.md", "exec"), {})
+    from restorer import Restorer
+
+    expected = Restorer(Path(f"{name}_3_identity.pth")).restore("photo.jpg")
+    difference = np.asarray(Image.open("restored.png")).astype(int) - np.asarray(expected)
+    assert difference.shape == (85, 107, 3) and np.abs(difference).max() <= 1 and (difference != 0).mean() < 0.01
+
+
+@pytest.mark.parametrize("to", list(SUFFIX))
+def test_nothing_is_overwritten_unless_told(call, make_checkpoint, export, to):
+    path = make_checkpoint("qmar")
+    file = export(path, to)
+    before = file.read_bytes()
+    refused(call("export", path, "--to", to, "-o", file), "exists", "--overwrite")
+    assert file.read_bytes() == before
+    export(make_checkpoint("edsr"), to, "--overwrite")
+    assert load_model(file, CPU).name == "edsr"
+    assert not list(Path().rglob(".*.tmp"))
+    if to == "openvino":
+        file.unlink()  # the weights beside it are somebody's too
+        refused(call("export", path, "--to", to, "-o", file), "model.bin", "exists")
+
+
+def test_the_default_name_is_the_models(call, make_checkpoint):
+    pytest.importorskip("onnx")
+    path = make_checkpoint("qmar")
+    assert call("export", path, "--to", "onnx").code == 0
+    assert path.with_suffix(".onnx").is_file()
+
+
+def test_bad_input_is_one_sentence(call, make_checkpoint):
+    pytest.importorskip("onnx")
+    path = make_checkpoint("qmar")
+    Path("text.pth").write_text("not a checkpoint")
+    refused(call("export", "none.pth", "--to", "onnx"), "'none.pth' does not exist")
+    refused(call("export", "text.pth", "--to", "onnx"), "'text.pth' can't be read")
+    refused(call("export", path, "--to", "tflite"), "'tflite' is unknown", "openvino")
+    refused(call("export", path, "--to", "onnx", "-o", "model.xml"), "'model.xml'", ".onnx")
+    refused(call("export", path, "--to", "onnx", "-o", "text.pth/model.onnx"), "text.pth")
+    refused(call("export", path, "--to", "onnx", "--calibration", "."), "--int8")
+    refused(call("export", path, "--to", "onnx", "--int8", "--calibration", "none"), "'none'")
+    refused(call("export", make_checkpoint("arcnn"), "--to", "onnx", "--int8"), "AR-CNN", "--int8")
+    refused(call("export", path, "--to", "onnx", "-o", "model.onnx", "--calibration", "text.pth", "--int8"), "text.pth")
+    assert not list(Path().glob("*.onnx")) and not list(Path().rglob(".*.tmp"))
+
+
+def test_files_that_are_no_exported_models_are_told(call, photo, make_checkpoint, export):
+    Image.fromarray(photo[:40, :56]).save("photo.jpg")
+
+    def told(model, *words):
+        refused(call("restore", "photo.jpg", "-o", "out.png", "--model", model), *words)
+
+    told("none.onnx", "'none.onnx' does not exist")
+    told("none.xml", "'none.xml' does not exist")
+    good = export(make_checkpoint("qmar"), "onnx")
+    Path("short.onnx").write_bytes(good.read_bytes()[:500])
+    told("short.onnx", "'short.onnx' can't be read")
+    import onnx
+
+    model = onnx.load(good)
+    del model.metadata_props[:]
+    onnx.save(model, "bare.onnx")
+    told("bare.onnx", "'bare.onnx' does not say which network")
+    xml = export(make_checkpoint("qmar"), "openvino")
+    Path("short.xml").write_bytes(xml.read_bytes()[:500])
+    told("short.xml", "short.bin")
+    Path("short.bin").write_bytes(b"")
+    told("short.xml", "'short.xml' can't be read")
+    xml.with_suffix(".bin").write_bytes(b"")
+    told(xml, "can't be read")
+
+
+def test_calibration_takes_a_folder(folder_of_photos, make_checkpoint, export):
+    first = export(make_checkpoint("qmar", identity=True), "onnx", "--int8", name="sample")
+    second = export(
+        make_checkpoint("qmar", identity=True), "onnx", "--int8", "--calibration", folder_of_photos, name="own"
+    )
+    assert first.read_bytes() != second.read_bytes()
+    again = export(make_checkpoint("qmar", identity=True), "onnx", "--int8", name="again")
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_export_without_its_package_is_one_sentence(call, make_checkpoint, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    refused(call("export", make_checkpoint("qmar"), "--to", "onnx"), "pip install onnx")
