@@ -79,6 +79,19 @@ def quality_list(text: str) -> list[int]:
     return list(dict.fromkeys(_qualities(text)))
 
 
+def memory_size(text: str) -> float:
+    """Bytes: '500M', '1.5G' or a plain number."""
+    units = {"K": 1e3, "M": 1e6, "G": 1e9}
+    unit = units.get(text[-1:].upper())
+    try:
+        value = float(text[:-1] if unit else text) * (unit or 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of memory such as 500M or 2G")
+    return value
+
+
 def crop_box(text: str) -> tuple[int, ...]:
     """A crop, '120,96,64,64', as left, top, width and height in pixels."""
     values = _integers(text)
@@ -226,6 +239,11 @@ def _add_backend(parser: Parser) -> None:
     )
     group.add_argument("--precision", default="fp32", help="fp32, or bf16 with torch and openvino")
     group.add_argument(
+        "--memory",
+        type=memory_size,
+        help="memory for the network's features, such as 500M or 2G: large images go in tiles (default: 300M)",
+    )
+    group.add_argument(
         "--int8", action="store_true", help="8 bits with openvino and onnxruntime; a checkpoint is calibrated each time"
     )
 
@@ -258,6 +276,11 @@ def evaluation_parser(prog: str, networks: str) -> Parser:
         help="published (program: 8x8 SSIM), paper (tables: 7x7 for LIVE1 in colour) or field (FBCNN, SwinIR)",
     )
     group.add_argument("--json", default="", metavar="FILE", help="write the figures as JSON")
+    group.add_argument(
+        "--workers",
+        type=_number(int, 0),
+        help="processes that compress and measure beside the network (default: by CPUs)",
+    )
     _add_backend(parser)
     return parser
 

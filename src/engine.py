@@ -1,6 +1,7 @@
 """The two loops: one epoch of training, one restored image. No options, no paths."""
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -12,10 +13,14 @@ from dataset.crops import Batch
 from dataset.jpeg import scale, unscale
 from jpeg.codec import Compressed
 from jpeg.tables import BLOCK
+from utils.errors import UserError
 from utils.image import pad_to_multiple
 
-TILE = 1024
-"""Side of the tiles in which large images are restored, pixels: small enough for a laptop's memory."""
+MEMORY = 300e6
+"""Bytes that the network's features take by default in restoring: with torch itself and a picture of 100 megapixels
+before and after, that makes less than 1.5 GB."""
+MIN_TILE = 64
+"""Tiles are at least this large, pixels."""
 
 
 def train_one_epoch(
@@ -75,56 +80,101 @@ def train_one_epoch(
     return True
 
 
-@torch.inference_mode()
 def restore_image(
     network: nn.Module,
     loader: Loader,
     compressed: Compressed,
     *,
     device: torch.device,
+    tile: int,
     dtype: type = np.float32,
-    tile: int = TILE,
+    strength: float = 1.0,
 ) -> np.ndarray:
     """Restore one decoded JPEG of any size, the one way for validation, evaluation and users' files.
 
-    The image is padded at the bottom and right to whole blocks by edge replication and the result cropped back.
-    Large images go through the network in tiles, each with a halo of the network's reach, so that the result is the
-    whole image's to float rounding; what the loader takes from the whole image is made once.
-
     Args:
         compressed: uint8 pixels H x W x C and tables T x 8 x 8, with C and T as the network takes them.
+        tile: of `tile_side`, or another multiple of 8.
         dtype: of the result: np.float32, not rounded, or rounded to np.uint8 or np.uint16.
-        tile: side of a tile without its halo, pixels, a multiple of 8.
+        strength: 0..1, how much of the restored image is blended into the decoded one.
 
     Returns:
         H x W x C on 0..255 (float32, uint8) or 0..65535 (uint16).
     """
+    restored = np.empty(compressed.pixels.shape, dtype)
+    for rows, columns, pixels in restored_tiles(network, loader, compressed, device=device, tile=tile):
+        if strength < 1:
+            decoded = compressed.pixels[rows, columns]
+            pixels = decoded + np.float32(strength) * (pixels - decoded)
+        restored[rows, columns] = levels(pixels, dtype)
+    return restored
+
+
+@torch.inference_mode()
+def restored_tiles(
+    network: nn.Module, loader: Loader, compressed: Compressed, *, device: torch.device, tile: int
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Restore tile by tile, so that a large picture needs little memory beside itself.
+
+    Each tile goes through the network with a halo of the network's reach, so that the result is the whole picture's
+    to float rounding; what the loader takes from the whole picture is made once. At the bottom and right the picture
+    is padded to whole blocks by edge replication.
+
+    Yields:
+        Rows and columns of a tile and its restored pixels, float32 on 0..255.
+    """
     assert tile % BLOCK == 0
     height, width = compressed.pixels.shape[:2]
-    pixels = torch.tensor(pad_to_multiple(compressed.pixels, BLOCK)).permute(2, 0, 1)[None]
     tables = torch.tensor(compressed.tables)[None].to(device)
     halo = -(-network.halo // BLOCK) * BLOCK
     network.eval()
-    whole = loader.whole_image(pixels.to(device))
-    restored = np.empty((*pixels.shape[2:], pixels.shape[1]), dtype)
-    for top in range(0, pixels.shape[2], tile):
-        for left in range(0, pixels.shape[3], tile):
+    whole = loader.whole_image(_batch_of_one(compressed.pixels).to(device))
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
             above, before = min(top, halo), min(left, halo)
-            part = pixels[..., top - above : top + tile + halo, left - before : left + tile + halo].to(device)
+            part = compressed.pixels[top - above : top + tile + halo, left - before : left + tile + halo]
+            part = _batch_of_one(pad_to_multiple(part, BLOCK)).to(device)
             output = network(loader.network_input(part, tables, whole))
-            output = output[0, :, above : above + tile, before : before + tile].permute(1, 2, 0)
-            restored[top : top + tile, left : left + tile] = _levels(unscale(output.float()), dtype).cpu().numpy()
-    return restored[:height, :width]
+            rows, columns = slice(top, min(top + tile, height)), slice(left, min(left + tile, width))
+            output = output[0, :, above : above + rows.stop - top, before : before + columns.stop - left]
+            yield rows, columns, unscale(output.float()).clamp_(0, 255).permute(1, 2, 0).cpu().numpy()
 
 
-def _levels(values: Tensor, dtype: type) -> Tensor:
-    """Floats on 0..255 clipped and, for integer types, rounded to the type's levels."""
-    values = values.clamp(0, 255)
-    if dtype is np.float32:
-        return values
-    return (values * (np.iinfo(dtype).max / 255)).round().to(torch.uint8 if dtype is np.uint8 else torch.int32)
+def _batch_of_one(pixels: np.ndarray) -> Tensor:
+    """uint8 pixels H x W x C, read-only ones too, as 1 x C x H x W that shares their memory."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # and never written to here
+        return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+
+
+def tile_side(network: nn.Module, memory: float | None) -> int:
+    """The side of the square tiles for which a network's features take about ``memory`` bytes, a multiple of 8.
+
+    Args:
+        memory: None stands for MEMORY, or for what a tile of twice the halo takes where that is more: the halo's share
+            of the work grows fast below.
+
+    Raises:
+        UserError: if not even a tile of MIN_TILE fits.
+    """
+    halo = -(-network.halo // BLOCK) * BLOCK
+    side = ((MEMORY if memory is None else memory) / (4 * network.peak_channels)) ** 0.5
+    tile = int(side - 2 * halo) // BLOCK * BLOCK
+    if memory is None:
+        return max(tile, 2 * halo, MIN_TILE)
+    if tile < MIN_TILE:
+        needed = 4 * network.peak_channels * (MIN_TILE + 2 * halo + BLOCK) ** 2 / 1e6
+        raise UserError(f"--memory {memory / 1e6:.0f}M is too little for this network: it takes {needed:.0f}M or more")
+    return tile
+
+
+def levels(pixels: np.ndarray, dtype: type) -> np.ndarray:
+    """Floats on 0..255 as float32, or rounded to the levels of np.uint8 or np.uint16; what has the type stays."""
+    if pixels.dtype == dtype:
+        return pixels
+    return np.rint(pixels * np.float32(np.iinfo(dtype).max / 255)).astype(dtype)
 
 
 def to_bytes(restored: np.ndarray) -> np.ndarray:
     """Round floats on 0..255 to uint8."""
-    return np.rint(restored).astype(np.uint8)
+    return levels(restored, np.uint8)

@@ -3,9 +3,13 @@
 import csv
 import io
 import json
+import math
+import os
 import sys
 from argparse import Namespace
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +17,21 @@ import numpy as np
 
 from engine import to_bytes
 from jpeg.codec import Codec, Compressed, get_codec
-from jpeg.tables import BLOCK
 from model import Model, load_model
+from scoring import Prepared, ThisProcess, prepare, prepare_file, score, scoring_workers
 from utils import distributed
 from utils.errors import UserError
-from utils.files import write_text
-from utils.image import (
-    check_color_mode,
-    image_files,
-    load_image,
-    output_names,
-    pad_to_multiple,
-    sample_photographs,
-    save_png,
-)
+from utils.files import check_writable, write_text
+from utils.image import check_color_mode, image_files, output_names, sample_photographs
 from utils.metric import Metrics, get_protocol
 
 RESULTS = Path("results")
+
+LOOK_AHEAD = 8
+"""Images that worker processes may prepare and score ahead of and behind the network."""
+
+FEW_IMAGES = 16
+"""Fewer images are evaluated without worker processes, which take a second to start."""
 
 DATASETS = {
     "LIVE1": ("LIVE1", "LIVE1/refimgs", "live1"),
@@ -81,15 +83,22 @@ def evaluate_image(
     Returns:
         The pictures {"compressed", "restored"}, uint8 like the ground truth, and the row without its name.
     """
-    height, width = ground_truth.shape[:2]
-    compressed = codec.compress(pad_to_multiple(ground_truth, BLOCK) if padded else ground_truth, quality)
-    pictures = {"compressed": compressed.pixels[:height, :width]}
+    prepared = prepare(ground_truth, quality=quality, codec=codec, padded=padded)
+    pictures = _pictures(prepared, model)
+    return pictures, _row(score(pictures, ground_truth, metrics))
+
+
+def _pictures(prepared: Prepared, model: Model | None) -> dict[str, np.ndarray]:
+    """The compressed and, with a model, the restored image, uint8, of the ground truth's size."""
+    height, width = prepared.ground_truth.shape[:2]
+    pictures = {"compressed": prepared.compressed.pixels}
     if model is not None:
-        pictures["restored"] = restore_compressed(model, compressed)[:height, :width]
-    row: Row = {"compressed": None, "restored": None}
-    for which, picture in pictures.items():
-        row[which] = {name: metric(picture, ground_truth) for name, metric in metrics.items()}
-    return pictures, row
+        pictures["restored"] = restore_compressed(model, prepared.compressed)
+    return {which: picture[:height, :width] for which, picture in pictures.items()}
+
+
+def _row(figures: dict[str, dict[str, float]]) -> Row:
+    return {"compressed": None, "restored": None} | figures
 
 
 def evaluate(
@@ -104,6 +113,7 @@ def evaluate(
     root: Path | None = None,
     pictures: Path | None = None,
     progress: bool = False,
+    workers: Executor | None = None,
 ) -> list[Row]:
     """Evaluate images; several processes share them and all return all rows, in the order of ``files``.
 
@@ -112,6 +122,7 @@ def evaluate(
         padded: see `evaluate_image`; by default as the model's script does.
         root: folder that the rows' names are relative to (default: the file's own).
         pictures: folder for PNGs of the compressed and restored images, or None.
+        workers: prepare and score images while the network runs (scoring.scoring_workers; default: this process).
 
     Raises:
         UserError: if an image can't be read.
@@ -120,18 +131,28 @@ def evaluate(
 
     if padded is None:
         padded = model is None or model.loader != "jpeg"
-    rows = []
     names = [file.relative_to(root or file.parent) for file in files]
     mine = list(zip(files, names, output_names(names, ".png"), strict=True))[distributed.rank() :: distributed.world()]
+    workers = workers or ThisProcess()
+
+    def prepared(place: int) -> Future | None:
+        how = {"quality": quality, "codec": codec, "padded": padded}
+        return workers.submit(prepare_file, mine[place][0], mode, **how) if place < len(mine) else None
+
+    ahead = deque(prepared(place) for place in range(LOOK_AHEAD))
+    scored = []
     bar = tqdm(mine, f"quality {quality}", unit="image", disable=not progress, leave=False)
-    for file, name, picture_name in bar:
-        shown, row = evaluate_image(
-            load_image(file, mode), model, quality=quality, codec=codec, padded=padded, metrics=metrics
-        )
-        rows.append({"name": name.as_posix(), **row})
-        if pictures:
-            for which, picture in shown.items():
-                save_png(pictures / which / picture_name, picture)
+    for place, (_, _, picture_name) in enumerate(bar):
+        image = ahead.popleft().result()
+        ahead.append(prepared(place + LOOK_AHEAD))
+        shown = _pictures(image, model)
+        targets = {which: pictures / which / picture_name for which in shown} if pictures else None
+        scored.append(workers.submit(score, shown, image.ground_truth, metrics, targets))
+        if len(scored) > LOOK_AHEAD:
+            scored[-LOOK_AHEAD - 1].result()  # an error is told at once, and no heap of pictures waits
+    rows = [
+        {"name": name.as_posix(), **_row(future.result())} for (_, name, _), future in zip(mine, scored, strict=True)
+    ]
     return distributed.gather(rows)
 
 
@@ -236,7 +257,14 @@ def open_model(options: Namespace, loader: str) -> Model | None:
     distributed.start(device)
     if options.model in ("", "none"):
         return None
-    model = load_model(options.model, device, backend=options.backend, precision=options.precision, int8=options.int8)
+    model = load_model(
+        options.model,
+        device,
+        backend=options.backend,
+        precision=options.precision,
+        int8=options.int8,
+        memory=options.memory,
+    )
     needed = SCRIPTS[model.loader]
     if model.loader != loader:
         raise UserError(
@@ -266,33 +294,52 @@ def _evaluate_ground_truth(options: Namespace, model: Model | None, *, padded: b
     files, folder = find_images(options.gtdata, options.dataroot)
     codec, protocol = get_codec(options.codec), get_protocol(options.protocol)
     metrics = protocol.metrics(options.gtdata, mode)
+    if first and options.json:
+        check_writable(options.json)
     net = "JPEG alone" if model is None else f"{model.title} {model.source}"
     outcomes = []
-    for quality in options.quality:
-        pictures = RESULTS / options.save / f"quality_{quality}" if options.save else None
-        rows = evaluate(
-            files, model, mode=mode, quality=quality, codec=codec, metrics=metrics, padded=padded, root=folder,
-            pictures=pictures, progress=first,
-        )  # fmt: skip
-        outcome = result(
-            rows,
-            data=f"{options.gtdata} {mode}",
-            quality=quality,
-            codec=codec.name,
-            protocol=protocol.describe(options.gtdata, mode),
-            net=net,
-        )
-        outcomes.append(outcome)
-        if first:
-            print(text_table(outcome), end="\n\n", flush=True)
-            if pictures:
-                write_text(pictures / "metrics.csv", csv_table(outcome))
+    with scoring_workers(_workers(options.workers, len(files))) as workers:
+        for quality in options.quality:
+            pictures = RESULTS / options.save / f"quality_{quality}" if options.save else None
+            rows = evaluate(
+                files, model, mode=mode, quality=quality, codec=codec, metrics=metrics, padded=padded, root=folder,
+                pictures=pictures, progress=first, workers=workers,
+            )  # fmt: skip
+            outcome = result(
+                rows,
+                data=f"{options.gtdata} {mode}",
+                quality=quality,
+                codec=codec.name,
+                protocol=protocol.describe(options.gtdata, mode),
+                net=net,
+            )
+            outcomes.append(outcome)
+            if first:
+                print(text_table(outcome), end="\n\n", flush=True)
+                if pictures:
+                    write_text(pictures / "metrics.csv", csv_table(outcome))
     if first and options.save:
         print(f"pictures and tables are in {RESULTS / options.save}")
     if first and options.json:
         content = outcomes if len(outcomes) > 1 else outcomes[0]
-        write_text(options.json, json.dumps(content, indent=1) + "\n")
+        write_text(options.json, json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
     return 0
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN, which SSIM is for images smaller than its window: null stands for it."""
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _workers(asked: int | None, images: int) -> int:
+    """How many worker processes prepare and score: as asked, or some of the processors for many images."""
+    if asked is not None:
+        return asked
+    return 0 if images < FEW_IMAGES else min(8, max(1, (os.cpu_count() or 1) // 2))
 
 
 def _restore_folder(options: Namespace, model: Model | None) -> int:

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import nets
+from dataset.jpeg_qm import quantization_map
 from jpeg.codec import Compressed
-from jpeg.tables import BLOCK, quantization_map
+from jpeg.tables import BLOCK
 from nets.qmarg import GLOBAL_SIZE
 from utils.errors import UserError
 

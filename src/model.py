@@ -10,7 +10,7 @@ from torch import nn
 import backends
 import dataset
 import nets
-from engine import restore_image
+from engine import restore_image, tile_side
 from jpeg.codec import Compressed
 from program import ROOT
 from utils import checkpoint
@@ -34,6 +34,7 @@ class Model:
         name: of its kind, as on the command line.
         channels: 3 for colour, 1 for gray.
         device: where it runs.
+        tile: side of the tiles in which images are restored, pixels (engine.tile_side).
         source: the checkpoint it came from, for tables of results.
     """
 
@@ -41,6 +42,7 @@ class Model:
     name: str
     channels: int
     device: torch.device
+    tile: int
     source: str = ""
 
     @property
@@ -58,14 +60,27 @@ class Model:
         """'RGB' or 'L'."""
         return "RGB" if self.channels == 3 else "L"
 
-    def restore(self, compressed: Compressed) -> np.ndarray:
-        """Restore a decoded JPEG of this model's colour mode: float32, H x W x C on 0..255 (engine.restore_image)."""
-        loader = dataset.get_loader(self.loader)
-        return restore_image(self.network, loader, compressed, device=self.device)
+    def restore(self, compressed: Compressed, *, dtype: type = np.float32, strength: float = 1.0) -> np.ndarray:
+        """Restore a decoded JPEG of this model's colour mode: H x W x C of ``dtype`` (engine.restore_image)."""
+        return restore_image(
+            self.network,
+            dataset.get_loader(self.loader),
+            compressed,
+            device=self.device,
+            tile=self.tile,
+            dtype=dtype,
+            strength=strength,
+        )
 
 
 def load_model(
-    path: str | Path, device: torch.device, *, backend: str = "", precision: str = "fp32", int8: bool = False
+    path: str | Path,
+    device: torch.device,
+    *,
+    backend: str = "",
+    precision: str = "fp32",
+    int8: bool = False,
+    memory: float | None = None,
 ) -> Model:
     """The model of a checkpoint, or of a file that export.py wrote.
 
@@ -74,6 +89,7 @@ def load_model(
             what an exported file was made for.
         precision: 'fp32' or 'bf16'.
         int8: compute most of the network in 8 bits; a checkpoint is calibrated anew each time, an exported file is not.
+        memory: bytes for a tile's features (engine.tile_side).
 
     Raises:
         UserError: if it can't be read (utils.checkpoint.load), or the choice does not suit it (backends.build).
@@ -87,4 +103,5 @@ def load_model(
         network = backends.build(content, device, **how)
         name, channels = content["net"], checkpoint.image_channels(content)
     words = [word for word in (backend, precision.removeprefix("fp32"), "int8" if int8 else "") if word]
-    return Model(network, name, channels, device, f"{path} ({', '.join(words)})" if words else str(path))
+    tile = tile_side(network, memory)
+    return Model(network, name, channels, device, tile, f"{path} ({', '.join(words)})" if words else str(path))

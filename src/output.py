@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -26,7 +26,7 @@ class Picture:
     """A restored picture, upright.
 
     Attributes:
-        pixels: float32, H x W x C on 0..255: C = 1 gray, 3 RGB, 4 CMYK (255 is full ink).
+        pixels: uint8, or uint16 on 0..65535, H x W x C: C = 1 gray, 3 RGB, 4 CMYK (the highest value is full ink).
         alpha: uint8, H x W, or None where the original has none.
         metadata: of the original.
         warning: what the user should know, or ''.
@@ -42,7 +42,7 @@ class Picture:
 
         Without ``cmyk`` CMYK becomes sRGB by its own colour profile, or by Pillow's formula where it has none.
         """
-        eight = np.rint(self.pixels).astype(np.uint8)
+        eight = self.pixels if self.pixels.dtype == np.uint8 else np.rint(self.pixels / 257).astype(np.uint8)
         image = Image.fromarray(eight, "CMYK") if eight.shape[2] == 4 else to_pillow(eight)
         metadata = self.metadata
         icc = metadata.icc
@@ -76,7 +76,11 @@ def write_picture(file: BinaryIO, picture: Picture, form: str, *, depth: int = 8
     """
     if depth == 16 and (form != "PNG" or picture.pixels.shape[2] == 4):
         raise ValueError("it can't be written with 16 bits: --depth 16 takes PNG, and gray or RGB")
-    image = picture.to_pillow(cmyk=form in ("TIFF", "JPEG"))
+    first = picture
+    if depth == 16:  # Pillow is asked for what goes beside the pixels alone
+        alpha = None if picture.alpha is None else picture.alpha[:1, :1]
+        first = replace(picture, pixels=picture.pixels[:1, :1], alpha=alpha)
+    image = first.to_pillow(cmyk=form in ("TIFF", "JPEG"))
     info = dict(image.info)
     xmp = info.pop("xmp", None)
     image.info = {}
@@ -107,14 +111,14 @@ def write_picture(file: BinaryIO, picture: Picture, form: str, *, depth: int = 8
         raise ValueError(f"it can't be written as {form}: {error}") from None
 
 
-def _save_png16(file: BinaryIO, picture: Picture, eight: Image.Image, info: dict) -> None:
+def _save_png16(file: BinaryIO, picture: Picture, first: Image.Image, info: dict) -> None:
     """Write a PNG of 16 bits a sample, which Pillow has no mode for in colour.
 
-    Pillow writes its first pixel with all that goes beside the pixels; header and data are then ours (PNG, third
+    Pillow writes the ``first`` pixel with all that goes beside the pixels; header and data are then ours (PNG, third
     edition, 11.2.1 IHDR and 9.2: filter type 2, the difference to the row above).
     """
     small = BytesIO()
-    eight.crop((0, 0, 1, 1)).save(small, "PNG", **info)
+    first.save(small, "PNG", **info)
     height, width = picture.pixels.shape[:2]
     stream = small.getvalue()
     file.write(stream[:8])
@@ -137,9 +141,9 @@ def _write_rows(file: BinaryIO, picture: Picture) -> None:
     packer = zlib.compressobj(6)
     above = np.zeros((1, width, picture.pixels.shape[2] + (picture.alpha is not None), 2), np.uint8)
     for top in range(0, height, _STRIP):
-        rows = np.rint(picture.pixels[top : top + _STRIP] * 257)
+        rows = picture.pixels[top : top + _STRIP]
         if picture.alpha is not None:
-            rows = np.dstack([rows, picture.alpha[top : top + _STRIP] * 257.0])
+            rows = np.dstack([rows, picture.alpha[top : top + _STRIP] * np.uint16(257)])
         samples = np.ascontiguousarray(rows, ">u2").view(np.uint8).reshape(*rows.shape, 2)
         stacked = np.concatenate([above, samples])
         difference = (stacked[1:] - stacked[:-1]).reshape(len(samples), -1)

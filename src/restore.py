@@ -119,7 +119,7 @@ def restore_file(path: Path, target: Path, restorer, writing: Writing, stop: thr
     from utils.files import atomic_write
 
     try:
-        picture = restorer.restore_picture(path)
+        picture = restorer.restore_picture(path, depth=writing.depth)
         if stop.is_set():
             return Outcome(error=f"{str(path)!r} was interrupted")
         with atomic_write(target) as file:
@@ -237,7 +237,7 @@ def restore_stream(restorer, writing: Writing, source: str, output: str, *, over
         content = sys.stdin.buffer.read(limit + 1)
         if len(content) > limit:
             raise UserError(f"standard input holds more than {limit / 1e6:.0f} MB: --max_megapixels lifts the limit")
-    picture = restorer.restore_picture(content)
+    picture = restorer.restore_picture(content, depth=writing.depth)
     if picture.warning:
         print(f"warning: {picture.warning}", file=sys.stderr)
     stream = BytesIO()
@@ -305,6 +305,7 @@ def main(argv: list[str] | None = None) -> int:
             backend=options.backend,
             precision=options.precision,
             int8=options.int8,
+            memory=options.memory,
             strength=options.strength,
             self_ensemble=options.self_ensemble,
             project=options.project,

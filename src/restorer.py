@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from engine import levels
 from jpeg.codec import Compressed
 from jpeg.color import LUMA
 from jpeg.estimate import estimate
@@ -47,6 +48,7 @@ class Restorer:
             the best that this repository ships.
         device: where checkpoints given by path run (default: the CPU).
         backend, precision, int8: how they run (model.load_model).
+        memory: bytes that the network's features may take; larger pictures are restored in tiles (engine.tile_side).
         strength: 0..1, how much of the restored picture is blended into the decoded one.
         self_ensemble: average over the 8 flips and rotations, which takes 8 times as long.
         project: move the restored picture to the nearest one that the file allows: every DCT coefficient within the
@@ -70,6 +72,7 @@ class Restorer:
         backend: str = "",
         precision: str = "fp32",
         int8: bool = False,
+        memory: float | None = None,
         strength: float = 1.0,
         self_ensemble: bool = False,
         project: bool = False,
@@ -92,7 +95,7 @@ class Restorer:
         for model in models:
             if not isinstance(model, Model):
                 model = load_model(
-                    model, device or torch.device("cpu"), backend=backend, precision=precision, int8=int8
+                    model, device or torch.device("cpu"), backend=backend, precision=precision, int8=int8, memory=memory
                 )
             if other := self.models.get(model.channels):
                 kind = "colour" if model.channels == 3 else "gray"
@@ -131,14 +134,14 @@ class Restorer:
         """
         return self.restore_picture(source).to_pillow()
 
-    def restore_picture(self, source: str | Path | bytes | Image.Image) -> Picture:
-        """Like `restore`, but with the network's unrounded values and a warning where there is one."""
+    def restore_picture(self, source: str | Path | bytes | Image.Image, *, depth: int = 8) -> Picture:
+        """Like `restore`, but with 8 or 16 bits a sample (``depth``) and a warning where there is one."""
         name = repr(str(source)) if isinstance(source, (str, Path)) else "the picture"
         try:
             if isinstance(source, (str, Path)):
                 source = read_file(Path(source), int(self.max_megapixels * 1e6 * BYTES_A_PIXEL))
             photo = read_photo(source, tolerant=self.tolerant, max_megapixels=self.max_megapixels)
-            return self._restore(self._with_tables(photo))
+            return self._restore(self._with_tables(photo), np.uint16 if depth == 16 else np.uint8)
         except OSError as error:
             raise UserError(f"{name} can't be read: {error.strerror or error}") from None
         except ValueError as error:
@@ -161,59 +164,64 @@ class Restorer:
             )
         return replace(photo, tables=tables[[0, 1, 1][: photo.pixels.shape[2]]], offset=offset)
 
-    def _restore(self, photo: Photo) -> Picture:
-        decoded = photo.pixels
+    def _restore(self, photo: Photo, dtype: type) -> Picture:
+        decoded, channels = photo.pixels, photo.pixels.shape[2]
         coefficients = self._coefficients(photo) if self.project else None
-        if decoded.shape[2] == 1:
-            restored = self._gray(photo, decoded, photo.tables[:1])
-        elif decoded.shape[2] == 3:
-            restored = self._color(photo, decoded, photo.tables)
+        # Rounded tile by tile, which saves three quarters of the memory, where nothing comes after the network.
+        final = channels in self.models and not self.project and not self.self_ensemble
+        through = np.dtype(dtype if final else np.float32).type
+        if channels == 1:
+            restored = self._gray(photo, decoded, photo.tables[:1], through)
+        elif channels == 3:
+            restored = self._color(photo, decoded, photo.tables, through)
         else:
-            inks = self._color(photo, 255 - decoded[..., :3], photo.tables[:3])
-            black = self._gray(photo, 255 - decoded[..., 3:], photo.tables[3:])
+            inks = self._color(photo, 255 - decoded[..., :3], photo.tables[:3], np.float32)
+            black = self._gray(photo, 255 - decoded[..., 3:], photo.tables[3:], np.float32)
             restored = 255 - np.concatenate([inks, black], axis=2)
-        if self.strength < 1:
-            restored = decoded + np.float32(self.strength) * (restored - decoded)
         if coefficients is not None:
             restored = project(restored, coefficients)
         alpha = None if photo.alpha is None else turn(photo.alpha, photo.orientation)
-        return Picture(turn(restored, photo.orientation), alpha, photo.metadata, photo.warning)
+        return Picture(turn(levels(restored, dtype), photo.orientation), alpha, photo.metadata, photo.warning)
 
     def _coefficients(self, photo: Photo) -> Coefficients:
         if photo.stream is None:
             raise ValueError(f"--project takes a JPEG file: of this {photo.form} the pixels alone are known")
         return read_coefficients(photo.stream)
 
-    def _color(self, photo: Photo, rgb: np.ndarray, tables: np.ndarray) -> np.ndarray:
-        """Restore uint8 RGB, H x W x 3, to float32 on 0..255."""
+    def _color(self, photo: Photo, rgb: np.ndarray, tables: np.ndarray, dtype: type) -> np.ndarray:
+        """Restore uint8 RGB, H x W x 3, to ``dtype`` by a colour model, or to float32 by a gray one."""
         if 3 in self.models:
-            return self._through(self.models[3], rgb, network_tables(tables), photo.offset)
-        luma = (rgb @ LUMA)[..., None]
-        restored = self._through(
-            self.models[1], np.rint(luma).astype(np.uint8), network_tables(tables[:1]), photo.offset
-        )
+            return self._through(self.models[3], rgb, network_tables(tables), photo.offset, dtype)
+        luma = np.rint(rgb @ LUMA).astype(np.uint8)[..., None]
+        restored = self._through(self.models[1], luma, network_tables(tables[:1]), photo.offset, np.float32)
         # the same change of all three channels is a change of Y alone
         return np.clip(rgb + (restored - luma), 0, 255)
 
-    def _gray(self, photo: Photo, gray: np.ndarray, tables: np.ndarray) -> np.ndarray:
-        """Restore uint8 gray, H x W x 1, to float32 on 0..255."""
+    def _gray(self, photo: Photo, gray: np.ndarray, tables: np.ndarray, dtype: type) -> np.ndarray:
+        """Restore uint8 gray, H x W x 1, to ``dtype`` by a gray model, or to float32 by a colour one."""
         seen = network_tables(tables)
         if 1 in self.models:
-            return self._through(self.models[1], gray, seen, photo.offset)
-        restored = self._through(self.models[3], np.repeat(gray, 3, 2), np.repeat(seen, 2, 0), photo.offset)
-        return (restored @ LUMA)[..., None]
+            return self._through(self.models[1], gray, seen, photo.offset, dtype)
+        gray, seen = np.repeat(gray, 3, 2), np.repeat(seen, 2, 0)
+        return (self._through(self.models[3], gray, seen, photo.offset, np.float32) @ LUMA)[..., None]
 
-    def _through(self, model: Model, pixels: np.ndarray, tables: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
+    def _through(
+        self, model: Model, pixels: np.ndarray, tables: np.ndarray, offset: tuple[int, int], dtype: type
+    ) -> np.ndarray:
         """Restore pixels of the model's channels, padded at the top and left until blocks start in the corner."""
         height, width = pixels.shape[:2]
         top, left = (-start % BLOCK for start in offset)
-        pixels = np.pad(pixels, ((top, 0), (left, 0), (0, 0)), "edge")
-        restore = self_ensemble if self.self_ensemble else Model.restore
-        restored = restore(model, Compressed(pixels, tables))
+        if top or left:
+            pixels = np.pad(pixels, ((top, 0), (left, 0), (0, 0)), "edge")
+        compressed = Compressed(pixels, tables)
+        if self.self_ensemble:
+            restored = self_ensemble(model, compressed, self.strength)
+        else:
+            restored = model.restore(compressed, dtype=dtype, strength=self.strength)
         return restored[top : top + height, left : left + width]
 
 
-def self_ensemble(model: Model, compressed: Compressed) -> np.ndarray:
+def self_ensemble(model: Model, compressed: Compressed, strength: float = 1.0) -> np.ndarray:
     """The mean of what a model makes of the 8 flips and rotations, as EDSR does (Lim et al., CVPRW 2017).
 
     The picture is padded to whole blocks first, so that blocks start in the corner however it is turned. A flip
@@ -226,7 +234,7 @@ def self_ensemble(model: Model, compressed: Compressed) -> np.ndarray:
         turned = np.ascontiguousarray(turn(padded, orientation))
         tables = compressed.tables.swapaxes(1, 2) if orientation > 4 else compressed.tables
         back = {6: 8, 8: 6}.get(orientation, orientation)
-        total += turn(model.restore(Compressed(turned, np.ascontiguousarray(tables))), back)
+        total += turn(model.restore(Compressed(turned, np.ascontiguousarray(tables)), strength=strength), back)
     return (total / 8)[:height, :width]
 
 

@@ -21,7 +21,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 import dataset
 import evaluation
 import nets
-from engine import train_one_epoch
+from engine import tile_side, train_one_epoch
 from jpeg.codec import get_codec
 from loss import build_loss
 from model import Model
@@ -353,7 +353,7 @@ class Training:
         """Mean figures on the validation images at --valid_quality, by the function that evaluation uses."""
         options = self.options
         network = self.average.module if self.average is not None else self.network
-        model = Model(network, options.net, COLOR_MODES[options.colorMode], self.device)
+        model = Model(network, options.net, COLOR_MODES[options.colorMode], self.device, tile_side(network, None))
         rows = evaluation.evaluate(
             self.validation,
             model,

@@ -23,7 +23,7 @@ def restored(name, compressed, channels, *, identity=False, **keywords):
         for parameter in network.parameters():
             parameter.data += 0.01 * torch.randn_like(parameter)
     loader = dataset.get_loader(nets.kind(name).loader)
-    return restore_image(network, loader, compressed, device=CPU, **keywords)
+    return restore_image(network, loader, compressed, device=CPU, **{"tile": 1024} | keywords)
 
 
 @pytest.mark.parametrize(("height", "width"), [(200, 168), (131, 205), (96, 64)])

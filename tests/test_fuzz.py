@@ -38,7 +38,7 @@ class Stub(nn.Module):
 
 @pytest.fixture(scope="module")
 def restorers():
-    model = Model(Stub(), "qmar", 3, torch.device("cpu"), "stub")
+    model = Model(Stub(), "qmar", 3, torch.device("cpu"), 64, "stub")
     return [
         Restorer(model, max_megapixels=LIMIT, estimate=True),
         Restorer(model, max_megapixels=LIMIT, tolerant=True),

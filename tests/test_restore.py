@@ -117,7 +117,7 @@ def near_identity(name, channels):
     network.initialise_identity()
     for parameter in network.parameters():
         parameter.data += 0.01 * torch.randn_like(parameter)
-    return Model(network.eval(), name, channels, CPU, f"{name}_{channels}")
+    return Model(network.eval(), name, channels, CPU, 512, f"{name}_{channels}")
 
 
 @pytest.fixture(scope="module")
@@ -198,9 +198,9 @@ def test_a_cropped_pictures_grid_starts_where_its_blocks_do(photo, color):
     read = read_photo(stream(photo[:64, :64], quality=10))
     cropped = Photo(read.pixels[3:, 6:], read.tables, offset=(5, 2))
     restorer = Restorer(color)
-    whole, part = (restorer._restore(each).pixels for each in (read, cropped))
+    whole, part = (restorer._restore(each, np.float32).pixels for each in (read, cropped))
     assert np.abs(whole[3:, 6:] - part)[24:, 24:].max() < 1e-3
-    wrong = restorer._restore(Photo(read.pixels[3:, 6:], read.tables)).pixels
+    wrong = restorer._restore(Photo(read.pixels[3:, 6:], read.tables), np.float32).pixels
     assert np.abs(whole[3:, 6:] - wrong)[24:, 24:].max() > 0.1
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from dataset.jpeg_qm import quantization_map
 from jpeg.codec import PillowCodec
-from jpeg.tables import open_jpeg, quantization_map, quantization_tables
+from jpeg.tables import open_jpeg, quantization_tables
 
 # ITU-T T.81, Annex K, tables K.1 and K.2, row by row.
 LUMINANCE = """

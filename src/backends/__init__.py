@@ -63,13 +63,13 @@ class Foreign(nn.Module):
 
     Args:
         runner: of a backend.
-        halo: of the network.
+        halo, peak_channels: of the network.
     """
 
-    def __init__(self, runner: Runner, halo: int):
+    def __init__(self, runner: Runner, *, halo: int, peak_channels: float):
         super().__init__()
         self.runner = runner
-        self.halo = halo
+        self.halo, self.peak_channels = halo, peak_channels
 
     def forward(self, inputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
         """As the network's own: x, or the pair of x and the global image, float32 -> B x C x H x W."""
@@ -83,7 +83,7 @@ class Autocast(nn.Module):
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
-        self.halo = network.halo
+        self.halo, self.peak_channels = network.halo, network.peak_channels
 
     def forward(self, inputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
         """As the network's own, bfloat16."""
@@ -141,7 +141,9 @@ def build(
         network = checkpoint.build_network(content).to(device, memory_format=torch.channels_last).eval()
         return Autocast(network) if precision == "bf16" else network
     chosen = BACKENDS[backend]
-    return Foreign(chosen.run(convert(chosen, content, int8=int8), precision), Exported.of(content).halo)
+    exported = Exported.of(content)
+    runner = chosen.run(convert(chosen, content, int8=int8), precision)
+    return Foreign(runner, halo=exported.halo, peak_channels=exported.peak_channels)
 
 
 def is_exported(path: str | Path) -> bool:
@@ -169,4 +171,5 @@ def open_exported(
     exported = Exported.read(metadata, str(path))
     if int8 and not exported.int8:
         raise UserError(f"{str(path)!r} is not in 8 bits: export the checkpoint with --int8")
-    return Foreign(BACKENDS[own].run(converted, precision), exported.halo), exported
+    runner = BACKENDS[own].run(converted, precision)
+    return Foreign(runner, halo=exported.halo, peak_channels=exported.peak_channels), exported

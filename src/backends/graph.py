@@ -38,18 +38,21 @@ class Exported:
     Attributes:
         net, arguments: as in a checkpoint (utils.checkpoint.describe); they rebuild the network.
         halo: the network's reach, pixels.
+        peak_channels: values a pixel that are in memory at once, at most.
         int8: whether it computes in 8 bits.
     """
 
     net: str
     arguments: dict[str, Any]
     halo: int
+    peak_channels: float
     int8: bool = False
 
     @classmethod
     def of(cls, content: dict[str, Any], *, int8: bool = False) -> "Exported":
         """That of a checkpoint; raises UserError if the network bears no 8 bits."""
-        exported = cls(content["net"], content["arguments"], checkpoint.build_network(content).halo, int8)
+        network = checkpoint.build_network(content)
+        exported = cls(content["net"], content["arguments"], network.halo, network.peak_channels, int8)
         if int8 and not exported.int8_parts:
             raise UserError(
                 f"--int8 does not suit {nets.kind(exported.net).title}: each of its layers carries the picture"
@@ -63,7 +66,8 @@ class Exported:
             if metadata["format"] != FORMAT:
                 raise ValueError(metadata["format"])
             arguments = json.loads(metadata["arguments"])
-            exported = cls(metadata["net"], arguments, int(metadata["halo"]), metadata["int8"] == "true")
+            halo, peak_channels = int(metadata["halo"]), float(metadata["peak_channels"])
+            exported = cls(metadata["net"], arguments, halo, peak_channels, metadata["int8"] == "true")
             nets.kind(exported.net)
             assert exported.channels in COLOR_MODES.values()
         except (KeyError, ValueError, TypeError, AssertionError):
@@ -99,6 +103,7 @@ class Exported:
             "color_mode": self.color_mode,
             "arguments": json.dumps(self.arguments),
             "halo": str(self.halo),
+            "peak_channels": str(self.peak_channels),
             "int8": str(self.int8).lower(),
         }
 

@@ -17,6 +17,8 @@ MAX_MEGAPIXELS = 200
 MAX_SCANS = 200
 """Scans beyond this are refused: each of them costs a pass over the picture, and encoders write about ten."""
 
+_STRIP = 256
+"""Rows that are copied at once."""
 _ORIENTATION = 0x0112
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))[2-8]")
 
@@ -124,18 +126,18 @@ def _from_pillow(image: Image.Image, max_megapixels: float) -> Photo:
 
 def _photo(image: Image.Image, tables: np.ndarray | None) -> Photo:
     """A loaded picture as a Photo."""
-    plain = image.copy()
-    plain.info = {key: value for key, value in image.info.items() if key == "transparency"}
     alpha = None
-    if "A" in plain.getbands() or "transparency" in plain.info:
-        rgba = plain.convert("RGBA")
-        alpha = np.asarray(rgba.getchannel("A"))
-        plain = rgba.convert("L" if plain.mode in ("LA", "La", "L", "1") else "RGB")
-    if tables is None or plain.mode not in ("L", "RGB", "CMYK"):
+    if tables is not None and image.mode in ("L", "RGB", "CMYK"):
+        pixels = _pixels(image)
+    else:
+        plain = image.copy()
+        plain.info = {key: value for key, value in image.info.items() if key == "transparency"}
+        if "A" in plain.getbands() or "transparency" in plain.info:
+            rgba = plain.convert("RGBA")
+            alpha = np.asarray(rgba.getchannel("A"))
+            plain = rgba.convert("L" if plain.mode in ("LA", "La", "L", "1") else "RGB")
         gray = plain.mode in ("1", "L") or plain.mode.startswith("I")
         pixels = to_mode(plain, "L" if gray else "RGB")
-    else:
-        pixels = np.asarray(plain)
     orientation, metadata = _metadata(image)
     return Photo(
         pixels.reshape(*pixels.shape[:2], -1),
@@ -145,6 +147,16 @@ def _photo(image: Image.Image, tables: np.ndarray | None) -> Photo:
         metadata=metadata,
         form=image.format or "picture without a format",
     )
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """The pixels of a loaded picture, uint8, H x W (x C), copied in strips, which saves memory."""
+    bands = len(image.getbands())
+    pixels = np.empty((image.height, image.width, bands)[: 2 if bands == 1 else 3], np.uint8)
+    for top in range(0, image.height, _STRIP):
+        bottom = min(top + _STRIP, image.height)
+        pixels[top:bottom] = image.crop((0, top, image.width, bottom))
+    return pixels
 
 
 def _check_size(width: int, height: int, max_megapixels: float) -> None:

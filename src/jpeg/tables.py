@@ -1,10 +1,9 @@
-"""Quantization tables of JPEG files, and the quantization maps that networks see (paper section III-A)."""
+"""Quantization tables of JPEG files."""
 
 from functools import cache
 from io import BytesIO
 
 import numpy as np
-import torch
 from PIL import Image, JpegImagePlugin
 
 BLOCK = 8
@@ -46,12 +45,6 @@ def standard_tables(quality: int) -> np.ndarray:
     Image.new("RGB", (BLOCK, BLOCK)).save(stream, "JPEG", quality=quality)
     with open_jpeg(stream) as image:
         return quantization_tables(image)
-
-
-def quantization_map(tables: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Tile tables (B x T x 8 x 8, any dtype) from the top-left corner over B x T x height x width."""
-    rows, columns = -(-height // BLOCK), -(-width // BLOCK)
-    return tables.repeat(1, 1, rows, columns)[..., :height, :width]
 
 
 def open_jpeg(source) -> JpegImagePlugin.JpegImageFile:

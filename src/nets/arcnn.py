@@ -13,10 +13,12 @@ def _initialise(network: nn.Module) -> None:
 class ARCNN(nn.Module):
     """AR-CNN: feature extraction, enhancement, mapping and reconstruction with ``channels`` image channels.
 
-    ``halo`` is how far from an output pixel, in pixels, the input can still change it.
+    ``halo`` is how far from an output pixel, in pixels, the input can still change it; ``peak_channels`` how many
+    values a pixel are in memory at once in restoring, at most.
     """
 
     halo = 4 + 3 + 2  # half of 9, 7 and 5
+    peak_channels = 2 * 64 + 6
 
     def __init__(self, *, channels: int = 3):
         super().__init__()
@@ -40,6 +42,7 @@ class FastARCNN(nn.Module):
     """Fast AR-CNN: the same at half resolution, brought back by a transposed convolution; H and W even."""
 
     halo = 4 + 2 * 3 + 4  # 9x9 with stride 2, 7x7 at half resolution, transposed 9x9
+    peak_channels = 2 * 64 / 4 + 6
 
     def __init__(self, *, channels: int = 3):
         super().__init__()

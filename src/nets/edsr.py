@@ -64,6 +64,11 @@ class Net(nn.Module):
         """How far from an output pixel, in pixels, the input can still change it."""
         return branch_halo(2 * len(self.residual) + 2)
 
+    @property
+    def peak_channels(self) -> float:
+        """Values a pixel that are in memory at once in restoring, at most (measured: 3.2 F in channels_last)."""
+        return 3.5 * self.conv_input.out_channels
+
     @torch.no_grad()
     def initialise_identity(self) -> None:
         """Start as the identity on the pixels, which the published initialisation takes thousands of steps to reach.

@@ -120,6 +120,11 @@ class Net(nn.Module):
         """How far from an output pixel, in pixels, the input of the restoration branch can still change it."""
         return branch_halo(2 * (len(self.residual1) + len(self.residual2)) + 3)
 
+    @property
+    def peak_channels(self) -> float:
+        """Values a pixel that are in memory at once in restoring, at most (measured: 2.5 F in channels_last)."""
+        return 2.75 * self.conv_input.out_channels
+
     @torch.no_grad()
     def initialise_identity(self) -> None:
         """Start as the identity on the pixels, which the published initialisation takes thousands of steps to reach.

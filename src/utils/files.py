@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -29,6 +30,17 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         except BaseException:
             os.unlink(temporary)
             raise
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise OSError now rather than after hours of work if a file can't be written at ``path``."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    probe = path.parent / f".{uuid.uuid4().hex}.tmp"
+    probe.touch()
+    probe.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
