@@ -144,6 +144,18 @@ def test_bands_do_not_show(photo):
     assert np.abs(project(noise, file)[:160] - project(noise[:160], file)).max() < 1e-3
 
 
+def test_pictures_that_reach_black_and_white(photo):
+    # cutting off and projecting alternate: with as much of both as here not all coefficients come into place
+    original = np.clip(photo[:128, :128, :1].astype(float) * 3 - 200, 0, 255).astype(np.uint8)
+    file = read_coefficients(encoded(original[..., 0], quality=30))
+    noisy = np.clip(original + np.random.default_rng(0).normal(0, 12, original.shape), 0, 255).astype(np.float32)
+    projected = project(noisy, file)
+    assert ((original == 0) | (original == 255)).mean() > 0.2 and projected.min() >= 0 and projected.max() <= 255
+    assert share_kept(noisy, file) < 0.95 and share_kept(projected, file) > 0.97
+    error = [np.abs(picture - original).mean() for picture in (noisy, projected)]
+    assert error[1] < error[0]
+
+
 def test_the_margin_is_a_small_part_of_a_step():
     assert 0.49 < HALF < 0.5
 

@@ -215,6 +215,13 @@ def test_a_damaged_file_is_refused_or_restored_as_far_as_it_goes(photo):
         read_photo(stream[:610], tolerant=True)
 
 
+def test_tolerance_is_advised_only_where_it_helps(photo):
+    stream = bytearray(encoded(photo[:16, :16]))
+    stream[stream.index(b"\xff\xc0") + 4] = 12  # bits a sample
+    with pytest.raises(ValueError, match=r"^it can't be decoded \([^)]*\)$"):
+        read_photo(bytes(stream))
+
+
 def test_what_is_too_large_is_refused_before_it_is_decoded(photo):
     stream = bytearray(encoded(photo[:16, :16]))
     frame = stream.index(b"\xff\xc0")

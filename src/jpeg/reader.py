@@ -99,10 +99,13 @@ def _from_jpeg(stream: bytes, tolerant: bool, max_megapixels: float) -> Photo:
     try:
         image = _decode_jpeg(stream)
     except ValueError as error:
+        try:
+            # libjpeg fills what is missing in when it meets the end of the picture, which is all that viewers do
+            image = _decode_jpeg(stream + b"\xff\xd9")
+        except ValueError:
+            raise error from None  # and no advice that would not help
         if not tolerant:
             raise ValueError(f"{error}; --tolerant restores what a viewer shows of it") from None
-        # libjpeg fills what is missing in when it meets the end of the picture, which is all that viewers do
-        image = _decode_jpeg(stream + b"\xff\xd9")
         warning = f"{error}: restored as far as it goes"
     photo = _photo(image, structure.tables)
     return replace(photo, stream=stream, warning=warning)
