@@ -258,7 +258,9 @@ def evaluation_parser(prog: str, networks: str) -> Parser:
         prog=prog,
         description=f"Evaluate {networks}: PSNR, SSIM and PSNR-B per quality factor, or restore a folder of JPEGs.",
     )
-    _add_model(parser, f"checkpoint of {networks}; without it (or 'none') the JPEG columns alone")
+    _add_model(
+        parser, f"checkpoint of {networks}, or a file of export.py; without it (or 'none') the JPEG columns alone"
+    )
     group = parser.add_argument_group("evaluation (published program)")
     add = lambda *flags, **keywords: parser.add_published(group, *flags, **keywords)  # noqa: E731
     add("--GT", action="store_true", help="evaluate against the ground truth of --gtdata")

@@ -12,7 +12,6 @@ def main(argv: list[str] | None = None) -> int:
     options = params().export_parser().parse_args(argv)
 
     import backends
-    from backends.graph import Exported
     from utils import checkpoint
 
     backend = backends.FORMATS.get(options.to)
@@ -28,8 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         if path.exists() and not options.overwrite:
             raise UserError(f"the output {str(path)!r} exists: give another -o or --overwrite")
     content = checkpoint.load(model)
-    exported = Exported.of(content, int8=options.int8)
-    converted = backends.convert(backend, content, int8=options.int8, calibration=options.calibration)
+    converted, exported = backends.convert(backend, content, int8=options.int8, calibration=options.calibration)
     backend.write(target, converted, exported.metadata())
     title = exported.metadata()["title"]
     print(f"{target}: {title}, {exported.color_mode}{', 8 bits' if options.int8 else ''}")

@@ -14,6 +14,7 @@ from PIL import Image
 
 import nets
 import program
+from backends.runner import NO_REPORTS
 from utils import checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +24,7 @@ SHARED = ROOT.parent / "shared" / "data"
 # One thread for each test process and the programs that it starts: tiny networks gain nothing from more, and the same
 # number everywhere makes runs in different processes equal to the bit.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.update(NO_REPORTS)
 torch.set_num_threads(1)
 
 
@@ -103,8 +105,9 @@ def call(capfd) -> Callable[..., Namespace]:
 
 
 def shell(script: str, *argv: object, **keywords) -> subprocess.CompletedProcess:
-    """Runs ``python src/<script>`` in a process of its own, with text output captured."""
+    """Runs ``python src/<script>`` in a process of its own, with text output captured; env's None unsets a name."""
     environment = {**os.environ, **keywords.pop("env", {})}
+    environment = {name: value for name, value in environment.items() if value is not None}
     command = [sys.executable, str(ROOT / "src" / script), *map(str, argv)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **keywords)
 

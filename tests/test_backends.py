@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from conftest import refused
+from conftest import refused, shell
 
 import backends
 import dataset
 import nets
+from backends.runner import NO_REPORTS
 from engine import restore_image, to_bytes
 from jpeg.codec import PillowCodec
 from model import load_model
@@ -169,6 +170,18 @@ def test_a_missing_package_is_one_sentence(call, photo, make_checkpoint, monkeyp
     model = make_checkpoint("qmar")
     monkeypatch.setitem(sys.modules, package, None)
     refused(call("restore", "photo.jpg", "--model", model, *words), told)
+
+
+@pytest.mark.parametrize("backend", FOREIGN)
+def test_nothing_is_reported_over_the_network(make_checkpoint, tmp_path, backend):
+    """ONNX Runtime makes an identifier of the machine in the home folder, which shows that it reports."""
+    need(backend, int8=True)
+    (tmp_path / "home").mkdir()
+    words = ["--to", {"onnxruntime": "onnx"}.get(backend, backend), "--int8"]
+    environment = dict.fromkeys(NO_REPORTS) | {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": None}
+    done = shell("export.py", make_checkpoint("qmar"), *words, env=environment)
+    assert done.returncode == 0 and done.stderr == "", done
+    assert not list((tmp_path / "home").rglob("deviceid"))
 
 
 @pytest.mark.parametrize("backend", FOREIGN)

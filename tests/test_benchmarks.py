@@ -21,21 +21,26 @@ def folder(tmp_path, photo):
     return tmp_path / "two"
 
 
-def table(script, *words):
-    """The rows of the Markdown table that a benchmark prints, and the rest of its output."""
+def printed(script, *words):
+    """The lines that a benchmark prints."""
     command = [sys.executable, ROOT / "benchmarks" / script, *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def table(script, *words):
+    """The rows of the Markdown table that a benchmark prints, and all of its lines."""
+    lines = printed(script, *words)
     assert lines[0] in README
-    return [line.strip("| ").split(" | ") for line in lines[2:] if line.startswith("|")], done.stdout
+    return [line.strip("| ").split(" | ") for line in lines[2:] if line.startswith("|")], lines
 
 
 def test_estimation(folder):
-    rows, text = table("estimate.py", "--gtdata", folder, "--quality", "50,80")
+    rows, lines = table("estimate.py", "--gtdata", folder, "--quality", "50,80")
     assert rows == [[name, *["2/2"] * 4] for name in ("50", "80")] + [["all", *["4/4"] * 4]]
-    assert "false alarms on pictures as they are: 0/2" in text
+    assert "false alarms on pictures as they are: 0/2" in lines
 
 
 def test_projection(folder, make_checkpoint):
@@ -45,3 +50,25 @@ def test_projection(folder, make_checkpoint):
     assert row[0] == "30" and len(row) == 9
     assert 1 < outside <= 100 and projected < 0.5 and kept > 95
     assert float(row[6]) > float(row[5])  # a projected picture is nearer than what a random network makes of it
+
+
+def test_speed():
+    ways = ["PyTorch, NCHW", "PyTorch", "PyTorch, bf16"]
+    lines = printed("restore.py", "--random", 1, "--sizes", "32x24", "64x40", "--repeat", 1, "--ways", *ways)
+    assert lines[0] == "QCN, 1 blocks of 64, 1 threads, megapixels a second:"
+    assert lines[2] == "| | 32 x 24 | ratio | 64 x 40 | ratio |"
+    assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {way}" for way in ways]
+    assert lines[4].split(" | ")[2] == "1.0"
+
+
+def test_loss(make_checkpoint, folder_of_photos):
+    pytest.importorskip("onnx")
+    pytest.importorskip("openvino")
+    model = make_checkpoint("qmar", identity=True)
+    ways = ["OpenVINO", "PyTorch, bf16"]
+    lines = printed(
+        "int8.py", "--model", model, "--gtdata", folder_of_photos, "--quality", 10, 50, "--images", 2, "--ways", *ways
+    )
+    assert "2 images" in lines[0] and lines[2] == "| | 10 | 50 |"
+    assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {way}" for way in ways]
+    assert "(+0.000)" in lines[4]

@@ -127,12 +127,13 @@ def test_given_options_are_told_from_defaults():
 
 
 def test_every_option_is_documented():
-    for parser in (params.training_parser(), params.evaluation_parser("eval", ""), params.restore_parser()):
+    others = (params.restore_parser(), params.export_parser())
+    for parser in (params.training_parser(), params.evaluation_parser("eval", ""), *others):
         assert all(action.help for action in parser._actions)
 
 
 def test_help_needs_no_torch():
-    for script in ("main.py", "eval.py", "eval_qm.py", "eval_qmg.py", "restore.py", "convert.py"):
+    for script in ("main.py", "eval.py", "eval_qm.py", "eval_qmg.py", "restore.py", "convert.py", "export.py"):
         done = shell(script, "--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
         assert done.returncode == 0 and "usage:" in done.stdout
         assert not any(f" {name}\n" in done.stderr for name in ("torch", "skimage", "matplotlib")), script

@@ -19,6 +19,7 @@ PARSERS = {
     "eval_qmg.py": lambda: params.evaluation_parser("eval_qmg.py", ""),
     "restore.py": params.restore_parser,
     "convert.py": params.convert_parser,
+    "export.py": params.export_parser,
     "paper.py": params.paper_parser,
     "fetch_data.py": params.fetch_parser,
 }

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+import nets
 from backends import onnx_runtime, open_vino
 from backends.calibration import Arrays, calibration_inputs
 from backends.graph import Exported, to_onnx
@@ -108,17 +109,26 @@ def _check(name: str, precision: str, int8: bool, device: torch.device) -> None:
         raise UserError(f"--backend {name} has no --precision bf16: choose torch or openvino")
 
 
-def convert(backend: Backend, content: dict[str, Any], *, int8: bool = False, calibration: str = "") -> Any:
-    """A checkpoint's network in a backend's own form.
+def convert(
+    backend: Backend, content: dict[str, Any], *, int8: bool = False, calibration: str = ""
+) -> tuple[Any, Exported]:
+    """A checkpoint's network in a backend's own form, and its description.
 
     Args:
         content: of utils.checkpoint.load.
         int8: compute most of it in 8 bits.
         calibration: a folder of images that show which values occur (default: scikit-image's photographs).
+
+    Raises:
+        UserError: if an optional package is missing, the network bears no 8 bits, or the folder can't be read.
     """
-    exported = Exported.of(content, int8=int8)
+    network = checkpoint.build_network(content)
+    exported = Exported(content["net"], content["arguments"], network.halo, network.peak_channels, int8)
+    if int8 and not exported.int8_parts:
+        title = nets.kind(exported.net).title
+        raise UserError(f"--int8 does not suit {title}: each of its layers carries the picture")
     inputs = calibration_inputs(exported, calibration) if int8 else None
-    return backend.convert(to_onnx(exported, checkpoint.build_network(content)), inputs, exported.int8_parts)
+    return backend.convert(to_onnx(exported, network), inputs, exported.int8_parts), exported
 
 
 def build(
@@ -141,8 +151,8 @@ def build(
         network = checkpoint.build_network(content).to(device, memory_format=torch.channels_last).eval()
         return Autocast(network) if precision == "bf16" else network
     chosen = BACKENDS[backend]
-    exported = Exported.of(content)
-    runner = chosen.run(convert(chosen, content, int8=int8), precision)
+    converted, exported = convert(chosen, content, int8=int8)
+    runner = chosen.run(converted, precision)
     return Foreign(runner, halo=exported.halo, peak_channels=exported.peak_channels)
 
 

@@ -49,17 +49,6 @@ class Exported:
     int8: bool = False
 
     @classmethod
-    def of(cls, content: dict[str, Any], *, int8: bool = False) -> "Exported":
-        """That of a checkpoint; raises UserError if the network bears no 8 bits."""
-        network = checkpoint.build_network(content)
-        exported = cls(content["net"], content["arguments"], network.halo, network.peak_channels, int8)
-        if int8 and not exported.int8_parts:
-            raise UserError(
-                f"--int8 does not suit {nets.kind(exported.net).title}: each of its layers carries the picture"
-            )
-        return exported
-
-    @classmethod
     def read(cls, metadata: Mapping[str, str], source: str) -> "Exported":
         """That of a file ``source`` with this metadata; raises UserError if the file is not export.py's."""
         try:

@@ -1,6 +1,5 @@
 """OpenVINO: .xml and .bin files, and 8 bits by NNCF's post-training quantization."""
 
-import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +31,6 @@ def convert(graph: bytes, calibration: list[Arrays] | None, int8: tuple[str, ...
     model = _openvino().Core().read_model(graph)
     if calibration is None:
         return model
-    os.environ.setdefault("NNCF_CI", "1")  # or it reports its use over the network
     nncf = optional("nncf", "--int8 with OpenVINO", f"{PACKAGES} nncf")
     prefixes = tuple(f"/network/{part}/" for part in int8)
     with quiet():

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -16,8 +17,14 @@ Runner = Callable[[list[np.ndarray]], np.ndarray]
 """x, and the global image where there is one, float32 -> restored, float32; any number of threads may call it."""
 
 
+NO_REPORTS = {"ORT_DISABLE_TELEMETRY": "1", "NNCF_CI": "1"}
+"""Environment variables without which ONNX Runtime and NNCF report their use over the network."""
+
+
 def optional(module: str, needed_for: str, packages: str) -> ModuleType:
     """Import an optional package; raises UserError with the pip command if it is not installed."""
+    for name, value in NO_REPORTS.items():
+        os.environ.setdefault(name, value)
     try:
         with quiet():
             return importlib.import_module(module)

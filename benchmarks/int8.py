@@ -1,0 +1,67 @@
+"""What bf16 and 8 bits cost: PSNR of each backend on a data set, and its loss against float32, as a Markdown table.
+
+python benchmarks/int8.py --gtdata LIVE1 --dataroot data
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+WAYS = {
+    "OpenVINO": {"backend": "openvino"},
+    "OpenVINO, bf16": {"backend": "openvino", "precision": "bf16"},
+    "OpenVINO, int8": {"backend": "openvino", "int8": True},
+    "OpenVINO, int8 and bf16": {"backend": "openvino", "int8": True, "precision": "bf16"},
+    "ONNX Runtime, int8": {"backend": "onnxruntime", "int8": True},
+    "PyTorch, bf16": {"precision": "bf16"},
+}
+"""What a row is called -> keywords of model.load_model; the first row is what the others are compared with.
+
+Its float32 is PyTorch's to 0.0001 dB (tests/test_backends.py), in a third of the time.
+"""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default=str(ROOT / "checkpoint" / "qcn_rgb.pth"), help="checkpoint")
+    parser.add_argument("--gtdata", default="sample", help="data set or folder, as for eval.py")
+    parser.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
+    parser.add_argument("--quality", type=int, nargs="+", default=[10, 20, 30, 40, 50], help="quality factors")
+    parser.add_argument("--images", type=int, default=0, help="only so many images, spread over the set")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="rows")
+    options = parser.parse_args()
+
+    import torch
+
+    import evaluation
+    from jpeg.codec import get_codec
+    from model import load_model
+    from utils.metric import get_protocol
+
+    files, root = evaluation.find_images(options.gtdata, options.dataroot)
+    files = files[:: -(-len(files) // options.images)] if options.images else files
+    print(f"{options.gtdata}, {len(files)} images, PSNR in dB (difference from float32)\n")
+    print("| | " + " | ".join(map(str, options.quality)) + " |")
+    print("|---|" + "---|" * len(options.quality))
+    reference = []
+    for way in options.ways:
+        model = load_model(options.model, torch.device("cpu"), **WAYS[way])
+        metrics = {"psnr": get_protocol("published").metrics(options.gtdata, model.color_mode)["psnr"]}
+        values = []
+        for quality in options.quality:
+            rows = evaluation.evaluate(
+                files, model, mode=model.color_mode, quality=quality, codec=get_codec("pillow"), metrics=metrics,
+                root=root,
+            )  # fmt: skip
+            values.append(evaluation.mean_row(rows)["restored"]["psnr"])
+        reference = reference or values
+        cells = (f"{value:.3f} ({value - first:+.3f})" for value, first in zip(values, reference, strict=True))
+        print(f"| {way} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

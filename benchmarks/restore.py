@@ -1,0 +1,134 @@
+"""How fast images are restored: megapixels a second of each backend, as a Markdown table.
+
+    python benchmarks/restore.py
+    python benchmarks/restore.py --random 64 --sizes 768x512
+
+The ways take turns within one run, so that whatever else the machine does meets all of them; the median counts. All
+use the same threads. Converting and calibrating are done before; each way restores each image once unmeasured.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+WAYS = {
+    "PyTorch, NCHW": {},
+    "PyTorch": {},
+    "PyTorch, torch.compile": {},
+    "PyTorch, bf16": {"precision": "bf16"},
+    "ONNX Runtime": {"backend": "onnxruntime"},
+    "ONNX Runtime, int8": {"backend": "onnxruntime", "int8": True},
+    "OpenVINO": {"backend": "openvino"},
+    "OpenVINO, bf16": {"backend": "openvino", "precision": "bf16"},
+    "OpenVINO, int8": {"backend": "openvino", "int8": True},
+    "OpenVINO, int8 and bf16": {"backend": "openvino", "int8": True, "precision": "bf16"},
+}
+"""What a row is called -> keywords of backends.build; the first row is what the others are compared with.
+
+'PyTorch' is what restore.py does by default, which is channels last.
+"""
+
+
+def size(text: str) -> tuple[int, int]:
+    """'768x512' as width and height."""
+    width, height = map(int, text.split("x"))
+    return width, height
+
+
+def build(way: str, content: dict):
+    """The network of a checkpoint's content run in the way of a row."""
+    import torch
+
+    import backends
+    from utils import checkpoint
+
+    if way == "PyTorch, NCHW":
+        network = checkpoint.build_network(content).eval()
+        # pixels of images come in channels last, which convolutions would follow
+        network.register_forward_pre_hook(lambda _, inputs: _contiguous(inputs))
+        return network
+    network = backends.build(content, torch.device("cpu"), **WAYS[way])
+    return torch.compile(network, dynamic=True) if way.endswith("compile") else network
+
+
+def _contiguous(inputs):
+    return tuple(_contiguous(one) if isinstance(one, tuple) else one.contiguous() for one in inputs)
+
+
+def photograph(width: int, height: int, quality: int):
+    """scikit-image's astronaut, resized, as a JPEG of a quality factor."""
+    import numpy as np
+    from PIL import Image
+    from skimage.data import astronaut
+
+    from jpeg.codec import PillowCodec
+
+    picture = Image.fromarray(astronaut()).resize((width, height), Image.Resampling.BICUBIC)
+    return PillowCodec().compress(np.asarray(picture), quality)
+
+
+def random_checkpoint(blocks: int) -> dict:
+    """A QCN of the paper's width, 64 features, with so many blocks and random weights."""
+    import nets
+    from utils import checkpoint
+
+    arguments = {"in_channel": 5, "out_channel": 3, "n_feats": 64, "n_resblocks": blocks}
+    network = nets.build("qmar", arguments)
+    network.initialise_identity()
+    return checkpoint.describe(network, "qmar", arguments, {"net": "qmar"}, 0)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default=str(ROOT / "checkpoint" / "qcn_rgb.pth"), help="checkpoint")
+    parser.add_argument("--random", type=int, default=0, metavar="N", help="instead: QCN of N blocks, random weights")
+    parser.add_argument("--sizes", type=size, nargs="+", default=[(768, 512), (4000, 3000)], help="WIDTHxHEIGHT ...")
+    parser.add_argument("--repeat", type=int, default=5, help="turns for each way; at most 3 for large images")
+    parser.add_argument("--threads", type=int, default=0, help="of every way (default: PyTorch's own)")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="rows")
+    options = parser.parse_args()
+
+    import torch
+
+    import dataset
+    import nets
+    from engine import restore_image
+    from utils import checkpoint
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    content = random_checkpoint(options.random) if options.random else checkpoint.load(options.model)
+    loader = dataset.get_loader(nets.kind(content["net"]).loader)
+    networks = {way: build(way, content) for way in options.ways}
+    columns = {}
+    for width, height in options.sizes:
+        compressed = photograph(width, height, 10)
+        megapixels = width * height / 1e6
+        seconds = {way: [] for way in networks}
+        for turn in range(1 + (options.repeat if megapixels < 4 else min(options.repeat, 3))):
+            for way, network in networks.items():
+                start = time.perf_counter()
+                restore_image(network, loader, compressed, device=torch.device("cpu"))
+                if turn:
+                    seconds[way].append(time.perf_counter() - start)
+        columns[f"{width} x {height}"] = {way: megapixels / statistics.median(taken) for way, taken in seconds.items()}
+    title = nets.kind(content["net"]).title
+    blocks, features = (content["arguments"].get(name) for name in ("n_resblocks", "n_feats"))
+    print(f"{title}, {blocks} blocks of {features}, {torch.get_num_threads()} threads, megapixels a second:\n")
+    print("| | " + " | ".join(f"{name} | ratio" for name in columns) + " |")
+    print("|---|" + "---|---|" * len(columns))
+    first = options.ways[0]
+    for way in networks:
+        cells = (f"{speeds[way]:.2f} | {speeds[way] / speeds[first]:.1f}" for speeds in columns.values())
+        print(f"| {way} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
