@@ -32,7 +32,7 @@ def measure(photo: np.ndarray, quality: int, restorers: list[Restorer]) -> dict[
     stream = BytesIO()
     Image.fromarray(photo).save(stream, "JPEG", quality=quality)
     file = read_coefficients(stream.getvalue())
-    plain, ensemble = (restorer.restore_picture(stream.getvalue()).pixels for restorer in restorers)
+    plain, ensemble = (restorer.restore_picture(stream.getvalue(), dtype=np.float32).pixels for restorer in restorers)
     projected = project(plain, file)
     pictures = {
         "JPEG": np.asarray(Image.open(stream)),

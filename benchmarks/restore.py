@@ -98,7 +98,7 @@ def main() -> None:
 
     import dataset
     import nets
-    from engine import restore_image
+    from engine import restore_image, tile_side
     from utils import checkpoint
 
     if options.threads:
@@ -115,7 +115,7 @@ def main() -> None:
         for turn in range(1 + (options.repeat if megapixels < 4 else min(options.repeat, 3))):
             for way, network in networks.items():
                 start = time.perf_counter()
-                restore_image(network, loader, compressed, device=torch.device("cpu"))
+                restore_image(network, loader, compressed, device=torch.device("cpu"), tile=tile_side(network, None))
                 if turn:
                     seconds[way].append(time.perf_counter() - start)
         columns[f"{width} x {height}"] = {way: megapixels / statistics.median(taken) for way, taken in seconds.items()}

@@ -26,7 +26,8 @@ class Picture:
     """A restored picture, upright.
 
     Attributes:
-        pixels: uint8, or uint16 on 0..65535, H x W x C: C = 1 gray, 3 RGB, 4 CMYK (the highest value is full ink).
+        pixels: H x W x C: C = 1 gray, 3 RGB, 4 CMYK (the highest value is full ink); uint8, uint16 on 0..65535 or
+            float32 on 0..255, unrounded.
         alpha: uint8, H x W, or None where the original has none.
         metadata: of the original.
         warning: what the user should know, or ''.
@@ -42,7 +43,9 @@ class Picture:
 
         Without ``cmyk`` CMYK becomes sRGB by its own colour profile, or by Pillow's formula where it has none.
         """
-        eight = self.pixels if self.pixels.dtype == np.uint8 else np.rint(self.pixels / 257).astype(np.uint8)
+        eight = self.pixels
+        if eight.dtype != np.uint8:
+            eight = np.rint(eight / 257 if eight.dtype == np.uint16 else eight).astype(np.uint8)
         image = Image.fromarray(eight, "CMYK") if eight.shape[2] == 4 else to_pillow(eight)
         metadata = self.metadata
         icc = metadata.icc
@@ -68,7 +71,7 @@ def write_picture(file: BinaryIO, picture: Picture, form: str, *, depth: int = 8
 
     Args:
         form: PNG, WEBP (lossless), TIFF (deflated) or JPEG (4:4:4); a value of FORMATS.
-        depth: bits a sample, 8, or 16 for a PNG of a gray or an RGB picture.
+        depth: bits a sample, 8, or 16 for a PNG of a gray or an RGB picture with pixels of uint16.
         quality: of a JPEG, 1..100.
 
     Raises:

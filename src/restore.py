@@ -39,6 +39,13 @@ class Writing(NamedTuple):
     depth: int = 8
     quality: int = 95
 
+    @property
+    def dtype(self) -> type:
+        """The type of the pixels that are written."""
+        import numpy as np
+
+        return np.uint16 if self.depth == 16 else np.uint8
+
 
 class Outcome(NamedTuple):
     """What became of one file.
@@ -119,7 +126,7 @@ def restore_file(path: Path, target: Path, restorer, writing: Writing, stop: thr
     from utils.files import atomic_write
 
     try:
-        picture = restorer.restore_picture(path, depth=writing.depth)
+        picture = restorer.restore_picture(path, dtype=writing.dtype)
         if stop.is_set():
             return Outcome(error=f"{str(path)!r} was interrupted")
         with atomic_write(target) as file:
@@ -237,7 +244,7 @@ def restore_stream(restorer, writing: Writing, source: str, output: str, *, over
         content = sys.stdin.buffer.read(limit + 1)
         if len(content) > limit:
             raise UserError(f"standard input holds more than {limit / 1e6:.0f} MB: --max_megapixels lifts the limit")
-    picture = restorer.restore_picture(content, depth=writing.depth)
+    picture = restorer.restore_picture(content, dtype=writing.dtype)
     if picture.warning:
         print(f"warning: {picture.warning}", file=sys.stderr)
     stream = BytesIO()

@@ -134,14 +134,14 @@ class Restorer:
         """
         return self.restore_picture(source).to_pillow()
 
-    def restore_picture(self, source: str | Path | bytes | Image.Image, *, depth: int = 8) -> Picture:
-        """Like `restore`, but with 8 or 16 bits a sample (``depth``) and a warning where there is one."""
+    def restore_picture(self, source: str | Path | bytes | Image.Image, *, dtype: type = np.uint8) -> Picture:
+        """Like `restore`, but with a warning where there is one, and pixels of ``dtype`` (output.Picture)."""
         name = repr(str(source)) if isinstance(source, (str, Path)) else "the picture"
         try:
             if isinstance(source, (str, Path)):
                 source = read_file(Path(source), int(self.max_megapixels * 1e6 * BYTES_A_PIXEL))
             photo = read_photo(source, tolerant=self.tolerant, max_megapixels=self.max_megapixels)
-            return self._restore(self._with_tables(photo), np.uint16 if depth == 16 else np.uint8)
+            return self._restore(self._with_tables(photo), dtype)
         except OSError as error:
             raise UserError(f"{name} can't be read: {error.strerror or error}") from None
         except ValueError as error:

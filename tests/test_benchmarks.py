@@ -40,7 +40,7 @@ def table(script, *words):
 def test_estimation(folder):
     rows, lines = table("estimate.py", "--gtdata", folder, "--quality", "50,80")
     assert rows == [[name, *["2/2"] * 4] for name in ("50", "80")] + [["all", *["4/4"] * 4]]
-    assert "false alarms on pictures as they are: 0/2" in lines
+    assert any("false alarms on pictures as they are: 0/2" in line for line in lines)
 
 
 def test_projection(folder, make_checkpoint):

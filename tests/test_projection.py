@@ -214,7 +214,9 @@ def test_restored_pictures_are_projected(photo, make_checkpoint, strength):
     file = read_coefficients(stream)
     for ensemble in (False, True):
         plain, projected = (
-            Restorer(checkpoint, strength=strength, self_ensemble=ensemble, project=p).restore_picture(stream).pixels
+            Restorer(checkpoint, strength=strength, self_ensemble=ensemble, project=p)
+            .restore_picture(stream, dtype=np.float32)
+            .pixels
             for p in (False, True)
         )
         assert np.array_equal(project(plain, file), projected)

@@ -206,7 +206,9 @@ def test_a_cropped_pictures_grid_starts_where_its_blocks_do(photo, color):
 
 def test_strength_blends(photo, color):
     content = stream(photo[:40, :40], quality=10)
-    none, half, full = (Restorer(color, strength=s).restore_picture(content).pixels for s in (0, 0.5, 1))
+    none, half, full = (
+        Restorer(color, strength=s).restore_picture(content, dtype=np.float32).pixels for s in (0, 0.5, 1)
+    )
     assert np.array_equal(none, read_photo(content).pixels)
     assert np.abs(half - (none + full) / 2).max() < 1e-3 and np.abs(full - none).max() > 1
 
