@@ -27,7 +27,7 @@ HALF = np.float32(0.5 - 1 / 256)
 """Half a step, less what keeps a float32 picture from leaving an interval by its rounding."""
 
 ROUNDS = 8
-"""Usually one is enough; on LIVE1 at quality 50 eight leave a tenth of the coefficients outside that one leaves."""
+"""Usually one is enough; on LIVE1 at quality 50 one leaves 0.11 % of the coefficients outside and eight 0.02 %."""
 
 _BAND = 2 * BLOCK * 12
 """Rows that are projected at once: whole blocks of components that are reduced by 1, 2, 3 or 4."""
