@@ -371,7 +371,9 @@ def export_parser() -> Parser:
     parser.add_argument(
         "-o", "--output", default="", metavar="FILE", help="file to write (default: MODEL with another suffix)"
     )
-    parser.add_argument("--int8", action="store_true", help="8 bits, calibrated on photographs; about twice as fast")
+    parser.add_argument(
+        "--int8", action="store_true", help="8 bits, calibrated on photographs; twice as fast in OpenVINO"
+    )
     parser.add_argument(
         "--calibration",
         default="",

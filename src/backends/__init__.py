@@ -79,7 +79,7 @@ class Foreign(nn.Module):
 
 
 class Autocast(nn.Module):
-    """A network whose convolutions PyTorch computes in bfloat16, twice as fast on a processor made for it."""
+    """A network whose convolutions PyTorch computes in bfloat16, which is faster on a processor made for it."""
 
     def __init__(self, network: nn.Module):
         super().__init__()

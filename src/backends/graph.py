@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from io import BytesIO
 from typing import Any
 
@@ -12,7 +13,6 @@ from torch import nn
 import dataset
 import nets
 from backends.runner import optional, quiet
-from nets.qmarg import GLOBAL_SIZE
 from utils import checkpoint
 from utils.errors import UserError
 from utils.image import COLOR_MODES
@@ -26,8 +26,8 @@ INT8_PARTS = {"qmar": DEEP, "edsr": DEEP, "qmarg": ("residual1", "residual2")}
 """Network -> its children that may be computed in 8 bits: they make the correction, others carry the pixels.
 
 In QCN and EDSR the pixels pass over the full-resolution skip, in QGCN, which has none, through every layer but the
-residual blocks. Rounding the pixels to 8 bits costs 0.05 dB (QCN) to several dB (QGCN), rounding the correction less
-than 0.01 dB (benchmarks/int8.py). AR-CNN has no skip at all: each of its layers carries the pixels.
+residual blocks. Rounding the pixels to 8 bits costs 0.1 to 0.5 dB (QCN) or several dB (QGCN), rounding the correction
+about 0.01 dB (benchmarks/int8.py). AR-CNN has no skip at all: each of its layers carries the pixels.
 """
 
 
@@ -58,8 +58,9 @@ class Exported:
             halo, peak_channels = int(metadata["halo"]), float(metadata["peak_channels"])
             exported = cls(metadata["net"], arguments, halo, peak_channels, metadata["int8"] == "true")
             nets.kind(exported.net)
-            assert exported.channels in COLOR_MODES.values()
-        except (KeyError, ValueError, TypeError, AssertionError):
+            if exported.channels not in COLOR_MODES.values():
+                raise ValueError(exported.channels)
+        except (KeyError, ValueError, TypeError):
             raise UserError(f"{source!r} does not say which network it holds: write it with export.py") from None
         return exported
 
@@ -117,16 +118,17 @@ def to_onnx(exported: Exported, network: nn.Module) -> bytes:
     example = exported.loader.network_input(*_blank(exported))
     example = example if isinstance(example, tuple) else (example,)
     names = list(INPUTS[: len(example)])
-    assert len(example) == 1 or example[1].shape[2] == GLOBAL_SIZE
     axes = {name: {0: "batch", 2: "height", 3: "width"} for name in ("x", OUTPUT)} | {"global_image": {0: "batch"}}
     stream = BytesIO()
+    # The older exporter, the only one of PyTorch 2.4: it needs no further package, keeps the modules' names and takes a
+    # tenth of the time.
+    older = {"dynamo": False} if "dynamo" in signature(torch.onnx.export).parameters else {}
     with quiet():
-        # The older exporter: it needs no further package, keeps the modules' names and takes a tenth of the time.
         torch.onnx.export(
             _Graph(network.eval()),
             example,
             stream,
-            dynamo=False,
+            **older,
             input_names=names,
             output_names=[OUTPUT],
             dynamic_axes={name: axes[name] for name in (*names, OUTPUT)},
