@@ -241,7 +241,7 @@ def _add_backend(parser: Parser) -> None:
     group.add_argument(
         "--memory",
         type=memory_size,
-        help="memory for the network's features, such as 500M or 2G: large images go in tiles (default: 300M)",
+        help="memory for the network's features, such as 500M or 2G: large images go in tiles (default: 250M)",
     )
     group.add_argument(
         "--int8", action="store_true", help="8 bits with openvino and onnxruntime; a checkpoint is calibrated each time"

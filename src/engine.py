@@ -16,7 +16,7 @@ from jpeg.tables import BLOCK
 from utils.errors import UserError
 from utils.image import pad_to_multiple
 
-MEMORY = 300e6
+MEMORY = 250e6
 """Bytes that the network's features take by default in restoring: with torch itself and a picture of 100 megapixels
 before and after, that makes less than 1.5 GB."""
 MIN_TILE = 64
@@ -89,6 +89,7 @@ def restore_image(
     tile: int,
     dtype: type = np.float32,
     strength: float = 1.0,
+    in_place: bool = False,
 ) -> np.ndarray:
     """Restore one decoded JPEG of any size, the one way for validation, evaluation and users' files.
 
@@ -97,11 +98,13 @@ def restore_image(
         tile: of `tile_side`, or another multiple of 8.
         dtype: of the result: np.float32, not rounded, or rounded to np.uint8 or np.uint16.
         strength: 0..1, how much of the restored image is blended into the decoded one.
+        in_place: write a result of np.uint8 over the compressed pixels.
 
     Returns:
         H x W x C on 0..255 (float32, uint8) or 0..65535 (uint16).
     """
-    restored = np.empty(compressed.pixels.shape, dtype)
+    assert not in_place or dtype == np.uint8
+    restored = compressed.pixels if in_place else np.empty(compressed.pixels.shape, dtype)
     for rows, columns, pixels in restored_tiles(network, loader, compressed, device=device, tile=tile):
         if strength < 1:
             decoded = compressed.pixels[rows, columns]
@@ -121,7 +124,7 @@ def restored_tiles(
     is padded to whole blocks by edge replication.
 
     Yields:
-        Rows and columns of a tile and its restored pixels, float32 on 0..255.
+        Rows and columns of a tile and its restored pixels, float32 on 0..255, which may replace the compressed ones.
     """
     assert tile % BLOCK == 0
     height, width = compressed.pixels.shape[:2]
@@ -129,10 +132,14 @@ def restored_tiles(
     halo = -(-network.halo // BLOCK) * BLOCK
     network.eval()
     whole = loader.whole_image(_batch_of_one(compressed.pixels).to(device))
+    rows_above = compressed.pixels[:0]
     for top in range(0, height, tile):
+        above = len(rows_above)
+        band = np.concatenate([rows_above, compressed.pixels[top : top + tile + halo]])
+        rows_above = band[max(0, above + tile - halo) : above + tile]
         for left in range(0, width, tile):
-            above, before = min(top, halo), min(left, halo)
-            part = compressed.pixels[top - above : top + tile + halo, left - before : left + tile + halo]
+            before = min(left, halo)
+            part = band[:, left - before : left + tile + halo]
             part = _batch_of_one(pad_to_multiple(part, BLOCK)).to(device)
             output = network(loader.network_input(part, tables, whole))
             rows, columns = slice(top, min(top + tile, height)), slice(left, min(left + tile, width))

@@ -60,7 +60,9 @@ class Model:
         """'RGB' or 'L'."""
         return "RGB" if self.channels == 3 else "L"
 
-    def restore(self, compressed: Compressed, *, dtype: type = np.float32, strength: float = 1.0) -> np.ndarray:
+    def restore(
+        self, compressed: Compressed, *, dtype: type = np.float32, strength: float = 1.0, in_place: bool = False
+    ) -> np.ndarray:
         """Restore a decoded JPEG of this model's colour mode: H x W x C of ``dtype`` (engine.restore_image)."""
         return restore_image(
             self.network,
@@ -70,6 +72,7 @@ class Model:
             tile=self.tile,
             dtype=dtype,
             strength=strength,
+            in_place=in_place,
         )
 
 

@@ -217,7 +217,9 @@ class Restorer:
         if self.self_ensemble:
             restored = self_ensemble(model, compressed, self.strength)
         else:
-            restored = model.restore(compressed, dtype=dtype, strength=self.strength)
+            # Nobody else holds the pixels that a photo was read to, and nothing looks at them after the last step.
+            in_place = dtype == np.uint8 and pixels.flags.writeable
+            restored = model.restore(compressed, dtype=dtype, strength=self.strength, in_place=in_place)
         return restored[top : top + height, left : left + width]
 
 

@@ -33,6 +33,11 @@ def test_tiles_equal_the_whole_image(photo, name, height, width):
     whole = restored(name, compressed, 3)
     tiled = restored(name, compressed, 3, tile=48)
     assert np.abs(tiled - whole).max() / 255 < 1e-4
+    eight = restored(name, compressed, 3, tile=48, dtype=np.uint8)
+    assert np.array_equal(eight, to_bytes(tiled))
+    over = Compressed(compressed.pixels.copy(), compressed.tables)
+    assert restored(name, over, 3, tile=48, dtype=np.uint8, in_place=True) is over.pixels
+    assert np.array_equal(over.pixels, eight)
     assert whole.std() > 0.1 and whole.shape == (height, width, 3) and whole.dtype == np.float32
 
 
