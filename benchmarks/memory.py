@@ -1,0 +1,93 @@
+"""Peak memory of restoring a large JPEG with each backend, and what the halo of the tiles costs.
+
+    python benchmarks/memory.py --megapixels 100
+
+Peak memory is the largest resident set of a restore.py of its own. The second table is arithmetic: the pixels that go
+through the network for each pixel of the result.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from side_by_side import ROOT, print_table
+
+WAYS = {
+    "torch": [],
+    "torch, bf16": ["--precision", "bf16"],
+    "openvino": ["--backend", "openvino"],
+    "openvino, int8": ["--backend", "openvino", "--int8"],
+    "onnxruntime": ["--backend", "onnxruntime"],
+}
+
+
+def large_jpeg(path: Path, megapixels: float) -> None:
+    """A JPEG 4:3 of scikit-image's astronaut side by side."""
+    from PIL import Image
+    from skimage.data import astronaut
+
+    width, height = (round(1000 * (megapixels * ratio) ** 0.5) for ratio in (4 / 3, 3 / 4))
+    photograph = Image.fromarray(astronaut()).resize((2000, 2000), Image.Resampling.BICUBIC)
+    picture = Image.new("RGB", (width, height))
+    for top in range(0, height, 2000):
+        for left in range(0, width, 2000):
+            picture.paste(photograph, (left, top))
+    picture.save(path, quality=30)
+
+
+def restore(words: list[str]) -> tuple[float, float]:
+    """Seconds and peak memory in MB of one restore.py."""
+    start = time.perf_counter()
+    child = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, str(ROOT / "src" / "restore.py"), *words])
+    _, status, usage = os.wait4(child, 0)
+    if os.waitstatus_to_exitcode(status):
+        sys.exit(f"restore.py {' '.join(words)} failed")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="", help="checkpoint (default: the one that restore.py takes)")
+    parser.add_argument("--megapixels", type=float, default=100.0, help="size of the JPEG")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="rows")
+    options = parser.parse_args()
+
+    import torch
+
+    import nets
+    from engine import MEMORY, tile_side
+    from model import load_model, shipped_checkpoint
+
+    path = options.model or shipped_checkpoint("RGB")
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "large.jpg"), Path(folder, "large.png")
+        large_jpeg(source, options.megapixels)
+        rows = []
+        for way in options.ways:
+            words = [str(source), "-o", str(target), "--overwrite", "--model", str(path), *WAYS[way]]
+            seconds, peak = restore(words)
+            rows.append([way, round(peak), round(options.megapixels / seconds, 2)])
+    print_table(["backend", f"peak MB, {options.megapixels:g} megapixels", "megapixels/s"], rows)
+
+    arguments = {"in_channel": 5, "out_channel": 3, "n_feats": 64, "n_resblocks": 64}
+    networks = {
+        Path(path).name: load_model(path, torch.device("cpu")).network,
+        "QCN, 64 blocks of 64": nets.build("qmar", arguments),
+        "QGCN, 64 blocks of 64": nets.build("qmarg", arguments),
+    }
+    print()
+    rows = []
+    for name, network in networks.items():
+        for memory in (None, 1e9, 4e9):
+            tile = tile_side(network, memory)
+            label = f"default ({MEMORY / 1e6:g}M)" if memory is None else f"{memory / 1e9:g}G"
+            rows.append([name, network.halo, label, tile, round((1 + 2 * network.halo / tile) ** 2, 2)])
+    print_table(["network", "halo, pixels", "--memory", "tile, pixels", "times the work without tiles"], rows)
+
+
+if __name__ == "__main__":
+    main()
