@@ -60,9 +60,9 @@ def main() -> None:
 
     import nets
     from engine import MEMORY, tile_side
-    from model import load_model, shipped_checkpoint
+    from model import load_model, shipped_checkpoints
 
-    path = options.model or shipped_checkpoint("RGB")
+    path = options.model or shipped_checkpoints("RGB")[0]
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "large.jpg"), Path(folder, "large.png")
         large_jpeg(source, options.megapixels)

@@ -13,7 +13,7 @@ from engine import to_bytes
 from evaluation import find_images
 from jpeg.library import require_jpeglib
 from jpeg.projection import project, read_coefficients, share_kept
-from model import load_model, shipped_checkpoint
+from model import load_model, shipped_checkpoints
 from program import params, run
 from restorer import Restorer
 from utils import distributed
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     require_jpeglib("this benchmark")
     files, _ = find_images(options.gtdata, options.dataroot)
     device = distributed.choose_device(options.cuda, options.gpus)
-    model = load_model(options.model or shipped_checkpoint("RGB"), device)
+    model = load_model(options.model or shipped_checkpoints("RGB")[0], device)
     restorers = [Restorer(model, self_ensemble=together) for together in (False, True)]
     for number, quality in enumerate(options.quality):
         rows = [measure(load_image(file, "RGB"), quality, restorers) for file in files]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -252,7 +253,10 @@ def comma_separated(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """The table as a LaTeX tabular."""
-    lines = [" & ".join(line) + r" \\" for line in [table.header(), *table.lines()]]
+    lines = [
+        " & ".join(re.sub(r"([&%$#_{}])", r"\\\1", cell) for cell in line) + r" \\"
+        for line in [table.header(), *table.lines()]
+    ]
     columns = "l" * 3 + "r" * (len(table.header()) - 3)
     return "\n".join(
         [f"% {table.title}", rf"\begin{{tabular}}{{{columns}}}", r"\hline", lines[0], r"\hline", *lines[1:], r"\hline",

@@ -19,12 +19,12 @@ def main(argv: list[str] | None = None) -> int:
 
     import evaluation
     from jpeg.codec import get_codec
-    from model import load_model, shipped_checkpoint
+    from model import load_model, shipped_checkpoints
     from pictures import comparison, largest_gain, stack
     from utils.image import load_image, save_pillow
     from utils.metric import get_protocol
 
-    model = load_model(options.model or shipped_checkpoint("RGB"), torch.device("cpu"))
+    model = load_model(options.model or shipped_checkpoints("RGB")[0], torch.device("cpu"))
     files, _ = evaluation.find_images("sample", "")
     codec, protocol = get_codec("pillow"), get_protocol("published")
     metrics = protocol.metrics("sample", model.color_mode)

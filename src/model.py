@@ -14,15 +14,25 @@ from engine import restore_image, tile_side
 from jpeg.codec import Compressed
 from program import ROOT
 from utils import checkpoint
+from utils.errors import UserError
 
 SHIPPED = {"RGB": ("qgcn_rgb.pth", "qcn_rgb.pth"), "L": ("qgcn_gray.pth", "qcn_gray.pth")}
 """Colour mode -> checkpoints of this repository, the best first."""
 
 
-def shipped_checkpoint(mode: str) -> Path | None:
-    """The best checkpoint for colour mode 'RGB' or 'L' that this repository holds, or None."""
-    paths = (ROOT / "checkpoint" / name for name in SHIPPED[mode])
-    return next((path for path in paths if path.is_file()), None)
+def shipped_checkpoints(*modes: str) -> list[Path]:
+    """The best checkpoint that this repository holds for each colour mode 'RGB' or 'L', where there is one.
+
+    Raises:
+        UserError: if there is none for any of them.
+    """
+    found = []
+    for mode in modes:
+        paths = [ROOT / "checkpoint" / name for name in SHIPPED[mode]]
+        found += [path for path in paths if path.is_file()][:1]
+    if not found:
+        raise UserError("no checkpoint is shipped in checkpoint/ for this: give --model")
+    return found
 
 
 @dataclass(frozen=True)

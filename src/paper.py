@@ -18,6 +18,7 @@ def main(argv: list[str] | None = None) -> int:
 def table(options: Namespace) -> int:
     """Table I or II of the paper beside this project's figures; 1 if a JPEG cell differs from the paper's."""
     import comparison
+    from figures import pyplot
     from utils.errors import UserError
     from utils.files import write_text
 
@@ -25,6 +26,8 @@ def table(options: Namespace) -> int:
     models = {} if options.columns == "JPEG" else comparison.named_models(options.model)
     if options.columns not in ("all", "JPEG"):
         raise UserError(f"--columns {options.columns!r} is unknown: choose all or JPEG")
+    if options.figure:
+        pyplot()  # a package that is missing is better told before the measurements
     found = comparison.measure_table(
         published,
         models,
@@ -40,16 +43,18 @@ def table(options: Namespace) -> int:
     if options.json:
         write_text(options.json, comparison.as_json(found))
     equal = sum(cell.jpeg_equals for cell in found.cells)
-    print(f"{equal}/{len(found.cells)} JPEG cells equal the paper")
+    print(f"{equal}/{len(found.cells)} JPEG cells equal the paper", file=sys.stderr)
     return 0 if equal == len(found.cells) else 1
 
 
 def generalize(options: Namespace) -> int:
     """The gain in PSNR against the quality factor for several checkpoints: CSV and a figure."""
     import comparison
+    from figures import pyplot
     from utils.errors import UserError
     from utils.files import write_text
 
+    pyplot()
     models = comparison.named_models(options.model)
     if not models:
         raise UserError("generalize compares checkpoints: give --model NAME=PATH at least once")

@@ -17,7 +17,7 @@ from jpeg.library import require_jpeglib
 from jpeg.projection import Coefficients, project, read_coefficients
 from jpeg.reader import MAX_MEGAPIXELS, Photo, read_photo, turn
 from jpeg.tables import BLOCK, network_tables, standard_tables
-from model import Model, load_model, shipped_checkpoint
+from model import Model, load_model, shipped_checkpoints
 from output import Picture
 from utils.errors import UserError
 from utils.image import COLOR_MODES, pad_to_multiple
@@ -86,9 +86,7 @@ class Restorer:
         if project:
             require_jpeglib("--project")
         if models is None:
-            models = [path for mode in COLOR_MODES if (path := shipped_checkpoint(mode))]
-            if not models:
-                raise UserError("no checkpoint is shipped in checkpoint/: give --model")
+            models = shipped_checkpoints(*COLOR_MODES)
         elif isinstance(models, (str, Path, Model)):
             models = [models]
         self.models: dict[int, Model] = {}

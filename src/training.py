@@ -88,14 +88,18 @@ def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict
         raise UserError(f"{str(path)!r} holds no training state to --resume: start from its weights with --pretrained")
     old = state["opt"]
     for name in ARCHITECTURE:
-        if name in given and getattr(options, name) != old[name]:
+        new = getattr(options, name)
+        if name in given and nets.ALIASES.get(new, new) != nets.ALIASES.get(old[name], old[name]):
             raise UserError(
-                f"--{name} {getattr(options, name)} differs from {old[name]}, with which {str(path)!r} was trained: "
+                f"--{name} {new} differs from {old[name]}, with which {str(path)!r} was trained: "
                 "a resumed run keeps its network"
             )
     merged = vars(options) | {name: old[name] for name in vars(options) if name in old and name not in given}
+    folder = CHECKPOINTS / options.savedir
     if "savedir" not in given:
         merged["savedir"] = os.path.abspath(path.parent)
+    elif folder.resolve() != path.parent.resolve() and any(folder.glob("model_*.pth")):
+        raise UserError(f"{str(folder)!r} already holds another run: give another --savedir, or leave it out")
     changed = [
         name for name in sorted(given - {"resume", "savedir"}) if name in old and _plain(merged[name]) != old[name]
     ]
@@ -163,7 +167,7 @@ class Training:
     def _load_pretrained(self, path: str) -> None:
         """Start from the weights of a checkpoint of the same network."""
         content = checkpoint.load(path)
-        if content["net"] != self.options.net or content["arguments"] != self.arguments:
+        if nets.kind(content["net"]) != nets.kind(self.options.net) or content["arguments"] != self.arguments:
             raise UserError(
                 f"--pretrained {path!r} is {content['net']} {content['arguments']}, but the options ask for "
                 f"{self.options.net} {self.arguments}"

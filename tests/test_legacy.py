@@ -11,7 +11,7 @@ import zipfile
 import pytest
 import torch
 from conftest import network_arguments
-from published_format import data_parallel, write
+from published_format import data_parallel, with_their_classes, write
 
 import nets
 from utils import checkpoint, legacy
@@ -44,7 +44,7 @@ def test_published_checkpoints_load(tmp_path, name, stream, parallel, location):
 
 
 def test_a_file_written_by_todays_torch_loads(tmp_path):
-    network = nets.build("qmarg", network_arguments("qmarg", 1))
+    network = with_their_classes(nets.build("qmarg", network_arguments("qmarg", 1)))
     for zipped in (True, False):
         path = tmp_path / "whole_module.pth"
         torch.save({"epoch": 1, "model": network, "opt": OPTIONS}, path, _use_new_zipfile_serialization=zipped)

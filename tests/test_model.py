@@ -9,7 +9,7 @@ import model as model_module
 import nets
 from engine import restore_image
 from jpeg.codec import PillowCodec
-from model import load_model, shipped_checkpoint
+from model import load_model, shipped_checkpoints
 from utils import checkpoint
 from utils.errors import UserError
 
@@ -34,7 +34,7 @@ def test_a_model_knows_itself_and_restores_as_the_engine_does(photo, make_checkp
     assert model.color_mode == {3: "RGB", 1: "L"}[channels] and model.source == str(path)
     compressed = PillowCodec().compress(photo[:21, :34, :channels], 10)
     network = checkpoint.build_network(checkpoint.load(path))  # another memory format, so equal to rounding only
-    expected = restore_image(network, dataset.get_loader(loader), compressed, device=CPU)
+    expected = restore_image(network, dataset.get_loader(loader), compressed, device=CPU, tile=64)
     restored = model.restore(compressed)
     assert restored.shape == (21, 34, channels) and restored.dtype == np.float32
     np.testing.assert_allclose(restored, expected, rtol=0, atol=0.005)
@@ -63,16 +63,19 @@ def test_a_checkpoint_that_can_not_be_read_is_told(tmp_path):
 
 
 def test_the_best_shipped_checkpoint_of_a_colour_mode_is_found(tmp_path, monkeypatch):
-    for mode, channels in (("RGB", 3), ("L", 1)):
-        path = shipped_checkpoint(mode)
-        assert path is None or checkpoint.image_channels(checkpoint.load(path)) == channels
-    assert shipped_checkpoint("RGB") is not None  # the default of restore.py and the demo
+    for path in shipped_checkpoints("RGB", "L"):
+        assert (checkpoint.image_channels(checkpoint.load(path)) == 3) == ("rgb" in path.name)
+    assert shipped_checkpoints("RGB")  # the default of restore.py and the demo
     monkeypatch.setattr(model_module, "ROOT", tmp_path)
     (tmp_path / "checkpoint").mkdir()
-    assert shipped_checkpoint("RGB") is None
+    with pytest.raises(UserError, match="give --model"):
+        shipped_checkpoints("RGB")
     for name in reversed(model_module.SHIPPED["RGB"]):
         (tmp_path / "checkpoint" / name).touch()
-        assert shipped_checkpoint("RGB") == tmp_path / "checkpoint" / name
+        assert shipped_checkpoints("RGB", "L") == [tmp_path / "checkpoint" / name]
+    gray = tmp_path / "checkpoint" / model_module.SHIPPED["L"][0]
+    gray.touch()
+    assert shipped_checkpoints("L") == [gray] and shipped_checkpoints("RGB", "L")[1] == gray
 
 
 def test_every_network_has_a_loader_and_a_script():

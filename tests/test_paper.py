@@ -102,7 +102,7 @@ def test_the_fields_published_figures_of_the_jpeg(call, shared_data, mode, expec
 @pytest.mark.parametrize("table", ["table1", "table2"])
 def test_every_jpeg_cell_equals_the_paper(call, optional, shared_data, table):
     done = call("paper", table, "--columns", "JPEG", "--dataroot", shared_data)
-    assert done.code == 0 and done.out.splitlines()[-1] == "30/30 JPEG cells equal the paper"
+    assert done.code == 0 and done.err.splitlines()[-1] == "30/30 JPEG cells equal the paper"
 
 
 def test_a_table_holds_the_papers_columns_ours_and_the_difference(call, optional, data, make_checkpoint):
@@ -110,7 +110,9 @@ def test_a_table_holds_the_papers_columns_ours_and_the_difference(call, optional
     words = ["--model", f"QCN={path}", "--model", f"mine={path}", "--json", "cells.json", "--figure", "--workers", 1]
     done = call("paper", "table1", *words, "--format", "csv")
     lines = done.out.splitlines()
-    assert done.code == 1 and lines[-1].endswith("/30 JPEG cells equal the paper")  # these are not the paper's images
+    assert done.code == 1 and done.err.splitlines()[-1].endswith(
+        "/30 JPEG cells equal the paper"
+    )  # these are not the paper's images
     table = list(csv.DictReader(io.StringIO("\n".join(lines[:31]))))
     assert len(table) == 30 and "7x7" in table[0]["made with"] and "IJG libjpeg 9d" in table[0]["made with"]
     cells = json.loads(Path("cells.json").read_text())["cells"]

@@ -184,6 +184,9 @@ def test_resuming_keeps_the_network_and_says_what_it_can_not_do(call, folder_of_
     refused(call("main", "--resume", "checkpoint/none"), "checkpoint/none", "does not exist")
     refused(call("main", "--resume", make_checkpoint("qmar")), "--pretrained")
     refused(train(call, folder_of_photos, "--nEpochs", 1), "already holds a run", "--resume")
+    assert train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4, savedir="other").code == 0
+    refused(call("main", "--resume", "checkpoint/other", "--savedir", "run"), "already holds another run")
+    assert call("main", "--resume", "checkpoint/other", "--net", "qmar-Net").code == 0
     assert Path("checkpoint/run/model_last.pth").read_bytes() == before
 
 

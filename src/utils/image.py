@@ -39,13 +39,17 @@ def image_files(folder: str | Path, suffixes: frozenset[str] = SUFFIXES) -> list
     """All image files below ``folder`` in sorted order; links to folders are followed, each folder once.
 
     Raises:
-        UserError: if the folder is missing or holds no such file.
+        UserError: if the folder is missing or holds no such file, or one below it can't be read.
     """
+
+    def unreadable(error: OSError) -> None:
+        raise UserError(f"the folder {error.filename!r} can't be read: {error.strerror}")
+
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"the image folder {str(folder)!r} does not exist")
     found, visited = [], set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=unreadable):
         real = os.path.realpath(place)
         if real in visited:
             folders.clear()

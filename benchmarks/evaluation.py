@@ -1,0 +1,125 @@
+"""Metrics and a whole evaluation against the published way.
+
+    python benchmarks/evaluation.py --gtdata LIVE1
+
+The published way: SSIM by five ``scipy.signal.convolve2d`` with an 8x8 window a channel, PSNR-B by loops over rows and
+columns, one image after another, metrics in the process that runs the network.
+"""
+
+import argparse
+import math
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from side_by_side import print_table, take_turns
+
+
+def published_ssim(image: np.ndarray, ground_truth: np.ndarray) -> float:
+    """SSIM, 8x8 uniform window at valid positions, population covariance, by direct convolution (float64)."""
+    from scipy.signal import convolve2d
+
+    window = np.full((8, 8), 1 / 64)
+    values = []
+    for channel in range(image.shape[2]):
+        x, y = image[..., channel].astype(float), ground_truth[..., channel].astype(float)
+        means = [convolve2d(plane, window, "valid") for plane in (x, y, x * x, y * y, x * y)]
+        mu_x, mu_y = means[0], means[1]
+        var_x, var_y, cov = means[2] - mu_x**2, means[3] - mu_y**2, means[4] - mu_x * mu_y
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        values.append(
+            ((2 * mu_x * mu_y + c1) * (2 * cov + c2) / ((mu_x**2 + mu_y**2 + c1) * (var_x + var_y + c2))).mean()
+        )
+    return float(np.mean(values))
+
+
+def published_psnr_b(image: np.ndarray, ground_truth: np.ndarray) -> float:
+    """PSNR-B with boundaries visited one row or column at a time (float64)."""
+    x = image.astype(float)
+    height, width, _ = x.shape
+    boundary = other = 0.0
+    for column in range(width - 1):
+        error = ((x[:, column] - x[:, column + 1]) ** 2).sum()
+        boundary, other = (boundary + error, other) if column % 8 == 7 else (boundary, other + error)
+    for row in range(height - 1):
+        error = ((x[row] - x[row + 1]) ** 2).sum()
+        boundary, other = (boundary + error, other) if row % 8 == 7 else (boundary, other + error)
+    pairs = height * (width / 8 - 1) + width * (height / 8 - 1)
+    others = height * (width - 1) + width * (height - 1) - pairs
+    excess = boundary / pairs - other / others
+    factor = math.log2(8) / math.log2(min(height, width)) * excess if excess > 0 else 0.0
+    return 10 * math.log10(255**2 / (((x - ground_truth) ** 2).mean() + factor))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
+    parser.add_argument("--gtdata", default="LIVE1", help="data set or folder of images")
+    parser.add_argument("--quality", type=int, nargs="+", default=[10, 20, 30, 40, 50])
+    parser.add_argument("--model", default="", help="checkpoint for the second table (default: the shipped one)")
+    parser.add_argument("--images", type=int, default=0, help="the first images alone")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts")
+    options = parser.parse_args()
+
+    import torch
+
+    from evaluation import evaluate, find_images
+    from jpeg.codec import PillowCodec
+    from model import load_model, shipped_checkpoints
+    from scoring import scoring_workers
+    from utils.image import load_image
+    from utils.metric import get_protocol, psnr, psnr_b, ssim
+
+    files, root = find_images(options.gtdata, options.dataroot)
+    files = files[: options.images or None]
+    codec = PillowCodec()
+    truths = [load_image(file, "RGB") for file in files]
+    images = [codec.compress(truth, 10).pixels for truth in truths]
+    pairs = list(zip(images, truths, strict=True))
+    for image, truth in pairs[:3]:  # the same figures
+        assert abs(published_ssim(image, truth) - ssim(image, truth)) < 1e-9
+        assert abs(published_psnr_b(image, truth) - psnr_b(image, truth)) < 1e-9
+
+    def side(ssim_function, psnr_b_function):
+        return lambda: [(psnr(*pair), ssim_function(*pair), psnr_b_function(*pair)) for pair in pairs]
+
+    seconds = take_turns(
+        {"published": side(published_ssim, published_psnr_b), "ours": side(ssim, psnr_b)}, options.rounds, warm_up=False
+    )
+    print_table(
+        [f"metrics of {len(pairs)} images of {options.gtdata}", "ms an image", "ratio"],
+        [[name, 1000 * value / len(pairs), seconds["published"] / value] for name, value in seconds.items()],
+    )
+
+    model = load_model(options.model or shipped_checkpoints("RGB")[0], torch.device("cpu"))
+
+    def run(metrics, workers: int) -> None:
+        with scoring_workers(workers) as pool, tempfile.TemporaryDirectory() as folder:
+            assert Path(folder)
+            for quality in options.quality:
+                evaluate(
+                    files, model, mode="RGB", quality=quality, codec=codec, metrics=metrics, workers=pool, root=root
+                )
+
+    metrics = get_protocol("published").metrics(options.gtdata, "RGB")
+    slow = {"psnr": psnr, "ssim": published_ssim, "psnr_b": published_psnr_b}
+    seconds = take_turns(
+        {
+            "published metrics, one process": lambda: run(slow, 0),
+            "ours, one process": lambda: run(metrics, 0),
+            "ours, 1 worker process": lambda: run(metrics, 1),
+        },
+        1,
+        warm_up=False,
+    )
+    print()
+    first = next(iter(seconds.values()))
+    print_table(
+        [f"{options.gtdata}, {len(options.quality)} qualities, {Path(model.source).name}", "seconds", "ratio"],
+        [[name, value, first / value] for name, value in seconds.items()],
+    )
+
+
+if __name__ == "__main__":
+    main()
