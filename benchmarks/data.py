@@ -96,7 +96,8 @@ def main() -> None:
 
         def assembled(name: str) -> None:
             loader = get_loader(name)
-            for batch in batches:
+            for samples in batches:
+                batch = samples.to(torch.device("cpu"))
                 loader.network_input(batch.compressed, batch.tables, loader.whole_image(batch.compressed))
 
         seconds = take_turns(

@@ -49,7 +49,7 @@ def main() -> None:
 
     import dataset
     import nets
-    from dataset.crops import Batch, CompressedCrops, SampleKey, StepSampler
+    from dataset.crops import CompressedCrops, SampleKey, StepSampler
     from dataset.store import ImageStore
     from engine import train_one_epoch
     from jpeg.codec import PillowCodec
@@ -67,11 +67,9 @@ def main() -> None:
         store.add([Path(f"{folder}/photograph.png")], progress=False)
         data = CompressedCrops(images=store, size=64, qualities=(1, 100), seed=0, codec=PillowCodec())
         ready = data.__getitems__([SampleKey(0, i, 0, 1 / options.batch) for i in range(options.batch)])
-        ready = Batch(*(tensor.to(device) for tensor in ready))
         sampler = StepSampler(crops=np.array([1]), samples=options.batch * options.steps, batch=options.batch, seed=0)
         loaded = DataLoader(
             data, batch_sampler=sampler, collate_fn=lambda batch: batch, num_workers=1, persistent_workers=True,
-            pin_memory=options.cuda,
         )  # fmt: skip
 
         def way(network_name: str, *, channels_last=False, bf16=False, loader=False, compile=False, accumulate=1,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dataset import Loader
-from dataset.crops import Batch
+from dataset.crops import Batch, Samples
 from dataset.jpeg import scale, unscale
 from jpeg.codec import Compressed
 from jpeg.tables import BLOCK
@@ -26,7 +26,7 @@ MIN_TILE = 64
 def train_one_epoch(
     network: nn.Module,
     loader: Loader,
-    batches: Iterable[Batch],
+    batches: Iterable[Samples],
     loss_function: Callable[[Tensor, Tensor], Tensor],
     optimizer: torch.optim.Optimizer,
     *,
@@ -53,9 +53,9 @@ def train_one_epoch(
         FloatingPointError: if the loss or its gradient is not finite; the weights are those before that step.
     """
     network.train()
-    for batch in batches:
+    for samples in batches:
         before_step()
-        batch = Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+        batch = samples.to(device)
         parts = [Batch(*part) for part in zip(*(tensor.chunk(accumulate) for tensor in batch), strict=True)]
         optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=device)

@@ -77,7 +77,7 @@ def test_a_sample_depends_on_seed_and_key_alone(photo):
 def test_a_batch_is_uint8_and_holds_its_samples(photo):
     samples = data(photo)
     keys = [SampleKey(0, i, i % 2, 0.5) for i in range(4)]
-    batch = samples.__getitems__(keys)
+    batch = samples.__getitems__(keys).to(torch.device("cpu"))
     assert batch.compressed.dtype == batch.tables.dtype == batch.ground_truth.dtype == torch.uint8
     assert batch.compressed.shape == (4, 3, 64, 64) and batch.tables.shape == (4, 2, 8, 8)
     assert batch.weights.tolist() == [0.5] * 4

@@ -118,7 +118,6 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
         batch_sampler=sampler,
         collate_fn=_as_is,
         num_workers=options.threads,
-        pin_memory=options.cuda,
         persistent_workers=options.threads > 0,
         worker_init_fn=_ignore_signals,
     )

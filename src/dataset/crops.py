@@ -26,7 +26,7 @@ class SampleKey(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One process's part of a training step.
+    """One process's part of a training step, on the device that computes it.
 
     Attributes:
         compressed: uint8, B x C x size x size.
@@ -39,6 +39,30 @@ class Batch(NamedTuple):
     tables: torch.Tensor
     ground_truth: torch.Tensor
     weights: torch.Tensor
+
+
+class Samples(NamedTuple):
+    """A `Batch` as a worker sends it: arrays, which pass between processes in half the time of tensors.
+
+    Attributes:
+        compressed: uint8, B x size x size x C.
+        tables: uint8, B x T x 8 x 8.
+        ground_truth: uint8, B x size x size x C.
+        weights: float32, B.
+    """
+
+    compressed: np.ndarray
+    tables: np.ndarray
+    ground_truth: np.ndarray
+    weights: np.ndarray
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on ``device``; to a GPU it is copied from pinned memory, while the GPU computes."""
+        tensors = [torch.from_numpy(array) for array in self]
+        if device.type == "cuda":
+            tensors = [tensor.pin_memory() for tensor in tensors]
+        compressed, tables, ground_truth, weights = (tensor.to(device, non_blocking=True) for tensor in tensors)
+        return Batch(compressed.permute(0, 3, 1, 2), tables, ground_truth.permute(0, 3, 1, 2), weights)
 
 
 class CompressedCrops(Dataset):
@@ -71,19 +95,18 @@ class CompressedCrops(Dataset):
         compressed = self.codec.compress(crop, lowest + quality % (highest - lowest + 1))
         return compressed.pixels, compressed.tables, crop
 
-    def __getitems__(self, keys: list[SampleKey]) -> Batch:
+    def __getitems__(self, keys: list[SampleKey]) -> Samples:
         """A whole batch at once, as the loader asks for it."""
         compressed, tables, crops = (_stacked(arrays) for arrays in zip(*map(self.__getitem__, keys), strict=True))
-        weights = torch.tensor([key.weight for key in keys])
-        return Batch(compressed.permute(0, 3, 1, 2), tables, crops.permute(0, 3, 1, 2), weights)
+        return Samples(compressed, tables, crops, np.array([key.weight for key in keys], np.float32))
 
 
-def _stacked(arrays: Sequence[np.ndarray]) -> torch.Tensor:
-    """Arrays of one shape as a tensor with one more axis; writing in place takes a fraction of np.stack's time."""
+def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays of one shape as one with one more axis; writing in place takes a fraction of np.stack's time."""
     stacked = np.empty((len(arrays), *arrays[0].shape), np.uint8)
     for place, array in zip(stacked, arrays, strict=True):
         place[...] = array
-    return torch.from_numpy(stacked)
+    return stacked
 
 
 def dihedral(image: np.ndarray, which: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from PIL import JpegImagePlugin, features
+from PIL import Image, features
 
 from jpeg.library import libjpeg, require_jpeglib
 from jpeg.tables import standard_tables
@@ -52,10 +52,11 @@ class PillowCodec:
     def compress(self, pixels: np.ndarray, quality: int) -> Compressed:
         """Compress pixels (uint8, H x W x C) at a quality factor 1..100 and decode the stream again."""
         stream = BytesIO()
-        to_pillow(pixels).save(stream, "JPEG", quality=quality)
-        stream.seek(0)
-        decoded = np.asarray(JpegImagePlugin.JpegImageFile(stream))
-        return Compressed(decoded.reshape(pixels.shape), _written_tables(quality, pixels.shape[2]))
+        image = to_pillow(pixels)
+        image.save(stream, "JPEG", quality=quality)
+        # The stream is Pillow's own: nothing in it has to be looked up before it is decoded.
+        decoded = Image.frombytes(image.mode, image.size, stream.getvalue(), "jpeg", image.mode, "")
+        return Compressed(np.asarray(decoded).reshape(pixels.shape), _written_tables(quality, pixels.shape[2]))
 
 
 class Ijg9Codec:
