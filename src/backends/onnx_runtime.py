@@ -89,8 +89,8 @@ def _session(content: bytes):
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    # Kept for the next run, each size of tiles would add its own.
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    # Planned for each size of tiles, memory would be kept for all of them.
+    options.enable_mem_pattern = False
     return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
