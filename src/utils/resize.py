@@ -40,4 +40,6 @@ def resize_cubic(images: Tensor, height: int, width: int) -> Tensor:
         for top in range(0, images.shape[2], _ROWS_AT_ONCE)
     )
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
-    return (resized @ columns.T).clamp_(low.to(dtype), high.to(dtype))
+    resized = resized @ columns.T
+    torch.maximum(resized, low.to(dtype), out=resized)  # a tenth of clamp's time with bounds that are tensors
+    return torch.minimum(resized, high.to(dtype), out=resized)
