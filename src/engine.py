@@ -63,9 +63,10 @@ def train_one_epoch(
             # several processes add their gradients up once a step
             alone = network.no_sync() if number < len(parts) and hasattr(network, "no_sync") else nullcontext()
             with alone:
+                whole = loader.whole_image(part.compressed)
+                inputs = loader.network_input(part.compressed, part.tables, whole)
                 with autocast:
-                    whole = loader.whole_image(part.compressed)
-                    restored = network(loader.network_input(part.compressed, part.tables, whole))
+                    restored = network(inputs)
                 losses = loss_function(restored.float(), scale(part.ground_truth))
                 part_loss = (losses * part.weights).sum()
                 part_loss.backward()

@@ -12,6 +12,8 @@ from utils.image import luminance
 
 PEAK = 255
 SSIM_WINDOW = 8
+SSIM_STRIP = 32
+"""Rows of the SSIM map that are computed at once."""
 
 
 def _check(image: np.ndarray, ground_truth: np.ndarray) -> None:
@@ -53,18 +55,27 @@ def ssim(image: np.ndarray, ground_truth: np.ndarray) -> float:
     _check(image, ground_truth)
     if min(image.shape[:2]) < SSIM_WINDOW:
         return math.nan
-    x, y = image.astype(np.int32), ground_truth.astype(np.int32)
+    rows = image.shape[0] - SSIM_WINDOW + 1
+    total = 0.0
+    for top in range(0, rows, SSIM_STRIP):  # as much as the processor's cache holds
+        strip = slice(top, top + SSIM_STRIP + SSIM_WINDOW - 1)
+        total += _ssim_map(image[strip].astype(np.int32), ground_truth[strip].astype(np.int32)).sum()
+    return float(total / (rows * (image.shape[1] - SSIM_WINDOW + 1) * image.shape[2]))
+
+
+def _ssim_map(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """SSIM at every position of the window inside H x W x C (int32, of bytes).
+
+    With n samples in the window, sums instead of means make both factors of numerator and denominator n squared
+    times as large; sums of 64 bytes and their products fit int32.
+    """
     samples = SSIM_WINDOW**2
-    # Sums of up to 64 squares of bytes fit int32; scaled to means only once, in float64.
+    c1, c2 = (samples * 0.01 * PEAK) ** 2, (samples * 0.03 * PEAK) ** 2
     sum_x, sum_y = _window_sums(x, SSIM_WINDOW), _window_sums(y, SSIM_WINDOW)
-    mean_squares = _window_sums(x * x + y * y, SSIM_WINDOW) / samples
-    mean_product = _window_sums(x * y, SSIM_WINDOW) / samples
-    mu_product = (sum_x / samples) * (sum_y / samples)
-    mu_squares = np.square(sum_x / samples) + np.square(sum_y / samples)
-    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
-    numerator = (2 * mu_product + c1) * (2 * (mean_product - mu_product) + c2)
-    denominator = (mu_squares + c1) * (mean_squares - mu_squares + c2)
-    return float(np.mean(numerator / denominator))
+    product, squares = sum_x * sum_y, sum_x * sum_x + sum_y * sum_y
+    covariance = samples * _window_sums(x * y, SSIM_WINDOW) - product
+    variances = samples * _window_sums(x * x + y * y, SSIM_WINDOW) - squares
+    return (2.0 * product + c1) * (2.0 * covariance + c2) / ((squares + c1) * (variances + c2))
 
 
 def blocking_effect_factor(image: np.ndarray) -> float:
