@@ -18,7 +18,9 @@ FORMATS = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".jp
 """Extension of an output -> Pillow's name of its format."""
 
 _STRIP = 256
-"""Rows of a 16-bit PNG that are filtered and compressed at once."""
+"""Rows of a PNG that are filtered and compressed at once."""
+_LARGE = 50e6
+"""Pixels from which on PNGs are written in strips: Pillow's own copy of the picture would decide the peak of memory."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,10 @@ def write_picture(file: BinaryIO, picture: Picture, form: str, *, depth: int = 8
     """
     if depth == 16 and (form != "PNG" or picture.pixels.shape[2] == 4):
         raise ValueError("it can't be written with 16 bits: --depth 16 takes PNG, and gray or RGB")
+    large = picture.pixels[..., 0].size > _LARGE and picture.pixels.shape[2] != 4
+    in_strips = form == "PNG" and (depth == 16 or large)
     first = picture
-    if depth == 16:  # Pillow is asked for what goes beside the pixels alone
+    if in_strips:  # Pillow is asked for what goes beside the pixels alone
         alpha = None if picture.alpha is None else picture.alpha[:1, :1]
         first = replace(picture, pixels=picture.pixels[:1, :1], alpha=alpha)
     image = first.to_pillow(cmyk=form in ("TIFF", "JPEG"))
@@ -102,8 +106,8 @@ def write_picture(file: BinaryIO, picture: Picture, form: str, *, depth: int = 8
         info["pnginfo"] = PngImagePlugin.PngInfo()
         info["pnginfo"].add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
     try:
-        if depth == 16:
-            _save_png16(file, picture, image, info)
+        if in_strips:
+            _save_png(file, picture, image, info, depth)
         else:
             image.save(file, form, **info)
     except OSError as error:
@@ -114,8 +118,8 @@ def write_picture(file: BinaryIO, picture: Picture, form: str, *, depth: int = 8
         raise ValueError(f"it can't be written as {form}: {error}") from None
 
 
-def _save_png16(file: BinaryIO, picture: Picture, first: Image.Image, info: dict) -> None:
-    """Write a PNG of 16 bits a sample, which Pillow has no mode for in colour.
+def _save_png(file: BinaryIO, picture: Picture, first: Image.Image, info: dict, depth: int) -> None:
+    """Write a PNG strip by strip, of 16 bits a sample, too, which Pillow has no mode for in colour.
 
     Pillow writes the ``first`` pixel with all that goes beside the pixels; header and data are then ours (PNG, third
     edition, 11.2.1 IHDR and 9.2: filter type 2, the difference to the row above).
@@ -131,23 +135,25 @@ def _save_png16(file: BinaryIO, picture: Picture, first: Image.Image, info: dict
         name, content = stream[position + 4 : position + 8], stream[position + 8 : position + 8 + length]
         position += length + 12
         if name == b"IHDR":
-            PngImagePlugin.putchunk(file, name, struct.pack(">II", width, height), b"\x10", content[9:])
+            PngImagePlugin.putchunk(file, name, struct.pack(">II", width, height), bytes([depth]), content[9:])
         elif name == b"IDAT":
-            _write_rows(file, picture)
+            _write_rows(file, picture, depth)
         else:
             PngImagePlugin.putchunk(file, name, content)
 
 
-def _write_rows(file: BinaryIO, picture: Picture) -> None:
-    """The IDAT chunks of a 16-bit PNG."""
+def _write_rows(file: BinaryIO, picture: Picture, depth: int) -> None:
+    """The IDAT chunks of a PNG whose samples have the type of the picture's."""
+    count = depth // 8
     height, width = picture.pixels.shape[:2]
     packer = zlib.compressobj(6)
-    above = np.zeros((1, width, picture.pixels.shape[2] + (picture.alpha is not None), 2), np.uint8)
+    above = np.zeros((1, width, picture.pixels.shape[2] + (picture.alpha is not None), count), np.uint8)
     for top in range(0, height, _STRIP):
         rows = picture.pixels[top : top + _STRIP]
         if picture.alpha is not None:
-            rows = np.dstack([rows, picture.alpha[top : top + _STRIP] * np.uint16(257)])
-        samples = np.ascontiguousarray(rows, ">u2").view(np.uint8).reshape(*rows.shape, 2)
+            alpha = picture.alpha[top : top + _STRIP]
+            rows = np.dstack([rows, alpha * np.uint16(257) if depth == 16 else alpha])
+        samples = np.ascontiguousarray(rows, f">u{count}").view(np.uint8).reshape(*rows.shape, count)
         stacked = np.concatenate([above, samples])
         difference = (stacked[1:] - stacked[:-1]).reshape(len(samples), -1)
         lines = np.concatenate([np.full((len(samples), 1), 2, np.uint8), difference], axis=1)

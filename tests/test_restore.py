@@ -17,9 +17,10 @@ from conftest import ROOT, network_arguments, refused
 from PIL import Image
 
 import nets
+import output
 from engine import to_bytes
 from jpeg.codec import Compressed, PillowCodec
-from jpeg.reader import Photo, read_photo
+from jpeg.reader import Metadata, Photo, read_photo
 from jpeg.tables import standard_tables
 from model import Model, load_model
 from restore import Restorer, Writing, restore_file
@@ -414,3 +415,21 @@ def test_to_import_the_program_brings_in_nothing_large():
     code = "import sys; sys.path.insert(0, 'src'); import restore; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "set()\n", done.stderr
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_large_pictures_are_written_in_strips(photo, monkeypatch, channels, alpha):
+    icc = b"a profile"
+    see_through = photo[:300, :70, 1].copy() if alpha else None
+    picture = output.Picture(photo[:300, :70, :channels].copy(), see_through, Metadata(icc=icc, dpi=(300.0, 300.0)))
+    written = []
+    for limit in (1e9, 100):
+        monkeypatch.setattr(output, "_LARGE", limit)
+        file = BytesIO()
+        output.write_picture(file, picture, "PNG")
+        written.append(file)
+    plain, strips = map(Image.open, written)
+    assert plain.mode == strips.mode and np.array_equal(np.asarray(plain), np.asarray(strips))
+    assert strips.info["icc_profile"] == icc and strips.info["dpi"] == plain.info["dpi"]
+    assert written[0].getvalue() != written[1].getvalue()
