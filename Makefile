@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-MODEL := checkpoint/qcn_rgb.pth
 
 .PHONY: demo test slow lint figures clean
 
