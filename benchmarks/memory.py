@@ -71,6 +71,7 @@ def main() -> None:
             words = [str(source), "-o", str(target), "--overwrite", "--model", str(path), *WAYS[way]]
             seconds, peak = restore(words)
             rows.append([way, round(peak), round(options.megapixels / seconds, 2)])
+            print(f"{way}: {peak:.0f} MB, {seconds:.0f} s", file=sys.stderr, flush=True)
     print_table(["backend", f"peak MB, {options.megapixels:g} megapixels", "megapixels/s"], rows)
 
     arguments = {"in_channel": 5, "out_channel": 3, "n_feats": 64, "n_resblocks": 64}
