@@ -8,7 +8,6 @@ columns, one image after another, metrics in the process that runs the network.
 
 import argparse
 import math
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +94,7 @@ def main() -> None:
     model = load_model(options.model or shipped_checkpoints("RGB")[0], torch.device("cpu"))
 
     def run(metrics, workers: int) -> None:
-        with scoring_workers(workers) as pool, tempfile.TemporaryDirectory() as folder:
-            assert Path(folder)
+        with scoring_workers(workers) as pool:
             for quality in options.quality:
                 evaluate(
                     files, model, mode="RGB", quality=quality, codec=codec, metrics=metrics, workers=pool, root=root

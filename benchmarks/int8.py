@@ -4,11 +4,8 @@ python benchmarks/int8.py --gtdata LIVE1 --dataroot data
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+from side_by_side import ROOT
 
 WAYS = {
     "OpenVINO": {"backend": "openvino"},

@@ -8,13 +8,9 @@ use the same threads. Converting and calibrating are done before; each way resto
 """
 
 import argparse
-import statistics
-import sys
-import time
-from pathlib import Path
+from functools import partial
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+from side_by_side import ROOT, take_turns
 
 WAYS = {
     "PyTorch, NCHW": {},
@@ -111,14 +107,15 @@ def main() -> None:
     for width, height in options.sizes:
         compressed = photograph(width, height, 10)
         megapixels = width * height / 1e6
-        seconds = {way: [] for way in networks}
-        for turn in range(1 + (options.repeat if megapixels < 4 else min(options.repeat, 3))):
-            for way, network in networks.items():
-                start = time.perf_counter()
-                restore_image(network, loader, compressed, device=torch.device("cpu"), tile=tile_side(network, None))
-                if turn:
-                    seconds[way].append(time.perf_counter() - start)
-        columns[f"{width} x {height}"] = {way: megapixels / statistics.median(taken) for way, taken in seconds.items()}
+
+        def restore(network, compressed=compressed) -> None:
+            restore_image(network, loader, compressed, device=torch.device("cpu"), tile=tile_side(network, None))
+
+        seconds = take_turns(
+            {way: partial(restore, network) for way, network in networks.items()},
+            options.repeat if megapixels < 4 else min(options.repeat, 3),
+        )
+        columns[f"{width} x {height}"] = {way: megapixels / median for way, median in seconds.items()}
     title = nets.kind(content["net"]).title
     blocks, features = (content["arguments"].get(name) for name in ("n_resblocks", "n_feats"))
     print(f"{title}, {blocks} blocks of {features}, {torch.get_num_threads()} threads, megapixels a second:\n")

@@ -10,6 +10,7 @@ batches ready; 'with loader' adds the DataLoader of training and its worker.
 import argparse
 import tempfile
 from contextlib import nullcontext
+from pathlib import Path
 
 from side_by_side import print_table, take_turns
 
@@ -62,8 +63,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_png(f"{folder}/photograph.png", np.asarray(astronaut()))
         store = ImageStore(f"{folder}/store", "RGB")
-        from pathlib import Path
-
         store.add([Path(f"{folder}/photograph.png")], progress=False)
         data = CompressedCrops(images=store, size=64, qualities=(1, 100), seed=0, codec=PillowCodec())
         ready = data.__getitems__([SampleKey(0, i, 0, 1 / options.batch) for i in range(options.batch)])

@@ -1,6 +1,5 @@
 """The two loops: one epoch of training, one restored image. No options, no paths."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
@@ -149,10 +148,8 @@ def restored_tiles(
 
 
 def _batch_of_one(pixels: np.ndarray) -> Tensor:
-    """uint8 pixels H x W x C, read-only ones too, as 1 x C x H x W that shares their memory."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # and never written to here
-        return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    """uint8 pixels H x W x C as 1 x C x H x W that shares their memory, but for read-only ones, which torch refuses."""
+    return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)[None]
 
 
 def tile_side(network: nn.Module, memory: float | None) -> int:

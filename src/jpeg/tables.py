@@ -43,21 +43,5 @@ def standard_tables(quality: int) -> np.ndarray:
     """The tables that Pillow writes for a quality factor 1..100 (Annex K, scaled, at most 255): uint8, 2 x 8 x 8."""
     stream = BytesIO()
     Image.new("RGB", (BLOCK, BLOCK)).save(stream, "JPEG", quality=quality)
-    with open_jpeg(stream) as image:
+    with Image.open(stream) as image:
         return quantization_tables(image)
-
-
-def open_jpeg(source) -> JpegImagePlugin.JpegImageFile:
-    """Open ``source`` (path or binary file) as a JPEG.
-
-    Raises:
-        ValueError: if it is not a JPEG.
-        OSError: if it can't be read.
-    """
-    image = Image.open(source)
-    if image.format == "MPO":  # a JPEG with more pictures appended, as cameras write: the first one counts
-        image.__class__ = JpegImagePlugin.JpegImageFile
-    if not isinstance(image, JpegImagePlugin.JpegImageFile):
-        image.close()
-        raise ValueError(f"it is a {image.format}, not a JPEG, so it carries no quantization tables")
-    return image
