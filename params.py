@@ -140,7 +140,7 @@ def training_parser() -> Parser:
     group = parser.add_argument_group("training (published program)")
     add = lambda *flags, **keywords: parser.add_published(group, *flags, **keywords)  # noqa: E731
     add("--nEpochs", type=size, default=50, help="number of epochs")
-    add("--lr", type=_number(float, 0, above=True), default=1e-4, help="learning rate of Adam")
+    add("--lr", type=_number(float, 0, above=True), default=1e-4, help="learning rate")
     add("--step", type=size, default=20, help="epochs after which the learning rate is divided by 10")
     add("--loss", default="L1", help="L1 or L2")
     add("--cuda", action="store_true", help="train on NVIDIA GPUs; without it on the CPU")
@@ -172,6 +172,9 @@ def training_parser() -> Parser:
     add("--colorMode", default="RGB", help="RGB, or L for MATLAB's Y")
 
     group = parser.add_argument_group("schedule")
+    group.add_argument(
+        "--optimizer", default="adam", help="adam (published), or muon for residual blocks with adam for the rest"
+    )
     group.add_argument("--schedule", default="step", help="step (StepLR, published) or cosine")
     group.add_argument("--warmup", type=count, default=0, help="steps of linear warm-up")
     group.add_argument(
@@ -393,6 +396,12 @@ def _add_measurement(parser: Parser, codec: str) -> None:
     _add_codec(parser, codec)
     parser.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
     parser.add_argument("--workers", type=_number(int, 1), default=os.cpu_count() or 1, help="worker processes")
+    parser.add_argument(
+        "--per_image",
+        default="",
+        metavar="FILE",
+        help="CSV with a row for each image; what it already has of the same checkpoint is not measured again",
+    )
 
 
 def _add_output(parser: Parser, default: str) -> None:

@@ -5,21 +5,17 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
-from evaluation import DIGITS, evaluate_image, find_images
+from evaluation import DIGITS, HEADERS, evaluate_image, find_images
 from figures import pyplot
 from jpeg.codec import get_codec
-from model import Model, load_model
+from measurement import JPEG, Models, Record, measure
+from model import load_model
 from pictures import Box, comparison, largest_gain
 from utils import checkpoint
 from utils.errors import UserError
@@ -29,66 +25,8 @@ from utils.metric import get_protocol
 PUBLISHED = {1: ("table1_color.csv", "RGB"), 2: ("table2_gray.csv", "L")}
 """Number of the paper's table -> its figures (beside this module) and colour mode."""
 
-METRIC_KEYS = {"PSNR": "psnr", "SSIM": "ssim", "PSNR-B": "psnr_b"}
+METRIC_KEYS = {header: name for name, header in HEADERS.items()}
 COMPARISON_CROP = (96, 96)
-
-Models = Mapping[str, str]
-"""Column name -> checkpoint."""
-
-
-# ------------------------------------------------------------------------------- measuring in processes
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What a worker process measures of one image."""
-
-    file: Path
-    mode: str
-    data: str
-    qualities: tuple[int, ...]
-    models: tuple[str, ...]
-    codec: str
-    protocol: str
-
-
-@lru_cache(maxsize=8)
-def _model(path: str) -> Model:
-    return load_model(path, torch.device("cpu"))
-
-
-def _measure(job: _Job) -> dict[tuple[int, str], dict[str, float]]:
-    """(quality, checkpoint or '' for the JPEG) -> figures of one image."""
-    codec = get_codec(job.codec)
-    metrics = get_protocol(job.protocol).metrics(job.data, job.mode)
-    truth = load_image(job.file, job.mode)
-    found = {}
-    for quality in job.qualities:
-        for path in job.models or ("",):
-            model = _model(path) if path else None
-            padded = model is None or model.loader != "jpeg"
-            _, row = evaluate_image(truth, model, quality=quality, codec=codec, padded=padded, metrics=metrics)
-            found[quality, ""] = row["compressed"]
-            if path:
-                found[quality, path] = row["restored"]
-    return found
-
-
-def measure(
-    files: Sequence[Path], *, mode: str, data: str, qualities: Sequence[int], models: Models, codec: str, protocol: str,
-    workers: int,
-) -> dict[tuple[int, str], dict[str, float]]:  # fmt: skip
-    """Mean figures over images by (quality, checkpoint or '' for the JPEG), measured in worker processes.
-
-    Processes, not threads: the IJG codec is one library a process.
-    """
-    jobs = [_Job(file, mode, data, tuple(qualities), tuple(models.values()), codec, protocol) for file in files]
-    get_codec(codec)  # a package that is missing is better told here
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        parts = list(tqdm(pool.map(_measure, jobs), f"{data} {mode}", len(jobs), unit="image", leave=False))
-    return {
-        key: {name: float(np.mean([part[key][name] for part in parts])) for name in parts[0][key]} for key in parts[0]
-    }
 
 
 def named_models(words: Sequence[str]) -> dict[str, str]:
@@ -98,7 +36,7 @@ def named_models(words: Sequence[str]) -> dict[str, str]:
         name, sign, path = word.partition("=")
         if not sign or not name or not path:
             raise UserError(f"--model {word!r} is not of the form NAME=PATH, such as QCN=checkpoint/qcn_rgb.pth")
-        if name in models or name == "JPEG":
+        if name in models or name == JPEG:
             raise UserError(f"--model {word!r}: the name {name!r} is taken")
         models[name] = path
         checkpoint.load(path)
@@ -202,7 +140,9 @@ def read_published(number: int) -> Published:
     return Published(number, mode, methods, rows)
 
 
-def measure_table(published: Published, models: Models, *, root: str, codec: str, protocol: str, workers: int) -> Table:
+def measure_table(
+    published: Published, models: Models, *, root: str, codec: str, protocol: str, workers: int, record: Record
+) -> Table:
     """Measure every row of a table for the JPEG and the models."""
     for name, path in models.items():
         channels = checkpoint.image_channels(checkpoint.load(path))
@@ -213,13 +153,13 @@ def measure_table(published: Published, models: Models, *, root: str, codec: str
     found = {}
     for data in dict.fromkeys(data for data, _, _ in published.rows):
         qualities = list(dict.fromkeys(quality for name, quality, _ in published.rows if name == data))
-        files, _ = find_images(data, root)
+        files, folder = find_images(data, root)
         means = measure(
-            files, mode=published.mode, data=data, qualities=qualities, models=models, codec=codec, protocol=protocol,
-            workers=workers,
+            files, folder, mode=published.mode, data=data, qualities=qualities, models=models, codec=codec,
+            protocol=protocol, workers=workers, record=record,
         )  # fmt: skip
         found |= {(data, *key): value for key, value in means.items()}
-    columns = {"JPEG": "", **models}
+    columns = {JPEG: "", **models}
     cells = tuple(
         Cell(
             data, quality, metric, paper,
@@ -327,17 +267,19 @@ class Gains:
         return text.getvalue()
 
 
-def measure_gains(models: Models, data: str, qualities: Sequence[int], *, root: str, codec: str, workers: int) -> Gains:
+def measure_gains(
+    models: Models, data: str, qualities: Sequence[int], *, root: str, codec: str, workers: int, record: Record
+) -> Gains:
     """The mean gain in PSNR of each model at each quality; all models must have one colour mode."""
     contents = {name: checkpoint.load(path) for name, path in models.items()}
     channels = {checkpoint.image_channels(content) for content in contents.values()}
     if len(channels) > 1:
         raise UserError("generalize compares checkpoints of one colour mode: these restore colour and gray")
     mode = "RGB" if channels == {3} else "L"
-    files, _ = find_images(data, root)
+    files, folder = find_images(data, root)
     found = measure(
-        files, mode=mode, data=data, qualities=qualities, models=models, codec=codec, protocol="published",
-        workers=workers,
+        files, folder, mode=mode, data=data, qualities=qualities, models=models, codec=codec, protocol="published",
+        workers=workers, record=record,
     )  # fmt: skip
     gains = {
         name: [found[quality, path]["psnr"] - found[quality, ""]["psnr"] for quality in qualities]

@@ -12,6 +12,7 @@ from dataset.crops import Batch, Samples
 from dataset.jpeg import scale, unscale
 from jpeg.codec import Compressed
 from jpeg.tables import BLOCK
+from optimizer import MuonAdam
 from utils.errors import UserError
 from utils.image import pad_to_multiple
 
@@ -27,7 +28,7 @@ def train_one_epoch(
     loader: Loader,
     batches: Iterable[Samples],
     loss_function: Callable[[Tensor, Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | MuonAdam,
     *,
     device: torch.device,
     autocast: AbstractContextManager,

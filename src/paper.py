@@ -18,6 +18,7 @@ def main(argv: list[str] | None = None) -> int:
 def table(options: Namespace) -> int:
     """Table I or II of the paper beside this project's figures; 1 if a JPEG cell differs from the paper's."""
     import comparison
+    import measurement
     from figures import pyplot
     from utils.errors import UserError
     from utils.files import write_text
@@ -35,6 +36,7 @@ def table(options: Namespace) -> int:
         codec=options.codec,
         protocol=options.protocol,
         workers=options.workers,
+        record=measurement.Record(options.per_image),
     )
     print(comparison.FORMATS[options.format](found))
     if options.figure:
@@ -50,6 +52,7 @@ def table(options: Namespace) -> int:
 def generalize(options: Namespace) -> int:
     """The gain in PSNR against the quality factor for several checkpoints: CSV and a figure."""
     import comparison
+    import measurement
     from figures import pyplot
     from utils.errors import UserError
     from utils.files import write_text
@@ -59,7 +62,13 @@ def generalize(options: Namespace) -> int:
     if not models:
         raise UserError("generalize compares checkpoints: give --model NAME=PATH at least once")
     gains = comparison.measure_gains(
-        models, options.gtdata, options.quality, root=options.dataroot, codec=options.codec, workers=options.workers
+        models,
+        options.gtdata,
+        options.quality,
+        root=options.dataroot,
+        codec=options.codec,
+        workers=options.workers,
+        record=measurement.Record(options.per_image),
     )
     output = Path(options.output) if options.output else FIGURES / "generalize.png"
     print(gains.csv(), end="")

@@ -25,6 +25,7 @@ from engine import tile_side, train_one_epoch
 from jpeg.codec import get_codec
 from loss import build_loss
 from model import Model
+from optimizer import build_optimizer
 from utils import checkpoint, distributed
 from utils.errors import UserError
 from utils.image import COLOR_MODES, check_color_mode, image_files
@@ -42,7 +43,7 @@ ARCHITECTURE = (
     "net", "n_colors", "in_channel", "out_channel", "in_glo_channel", "n_resblocks", "n_feats", "res_scale",
     "global_feats", "global_hidden", "colorMode", "dataloader",
 )  # fmt: skip
-"""Options that a resumed run can't change."""
+"""Options that make the network, which a resumed run can't change."""
 
 log = logging.getLogger("train")
 
@@ -86,7 +87,12 @@ def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict
     state = checkpoint.load(path)
     if "training" not in state:
         raise UserError(f"{str(path)!r} holds no training state to --resume: start from its weights with --pretrained")
-    old = state["opt"]
+    old = {"optimizer": "adam"} | state["opt"]  # runs from before there was a choice
+    if "optimizer" in given and options.optimizer != old["optimizer"]:
+        raise UserError(
+            f"--optimizer {options.optimizer} can't use the state of {old['optimizer']} in {str(path)!r}: "
+            "start from its weights with --pretrained"
+        )
     for name in ARCHITECTURE:
         new = getattr(options, name)
         if name in given and nets.ALIASES.get(new, new) != nets.ALIASES.get(old[name], old[name]):
@@ -149,7 +155,7 @@ class Training:
         self.average = (
             AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(options.ema)) if options.ema else None
         )
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=options.lr)
+        self.optimizer = build_optimizer(options.optimizer, self.network, options.lr)
         self.progress = Progress()
         if resumed:
             self._load_training(state)
@@ -165,14 +171,18 @@ class Training:
         )
 
     def _load_pretrained(self, path: str) -> None:
-        """Start from the weights of a checkpoint of the same network."""
+        """Start from the weights of a checkpoint of the same network; a gray one may start from a colour one."""
         content = checkpoint.load(path)
-        if nets.kind(content["net"]) != nets.kind(self.options.net) or content["arguments"] != self.arguments:
+        same_kind = nets.kind(content["net"]) == nets.kind(self.options.net)
+        if same_kind and content["arguments"] == self.arguments:
+            self.network.load_state_dict(content["model"])
+        elif same_kind and nets.gray_arguments(content["arguments"]) == self.arguments:
+            self.network.load_state_dict(nets.gray_weights(content["model"]))
+        else:
             raise UserError(
                 f"--pretrained {path!r} is {content['net']} {content['arguments']}, but the options ask for "
                 f"{self.options.net} {self.arguments}"
             )
-        self.network.load_state_dict(content["model"])
 
     def _load_training(self, state: dict[str, Any]) -> None:
         """Go on from the training state of a checkpoint."""

@@ -254,3 +254,26 @@ def test_arguments_can_be_read_off_the_shapes(name, channels):
     state = nets.build(name, arguments).state_dict()
     found = nets.infer_arguments(name, state, 0.1)
     assert found == arguments | ({} if name.startswith("arcnn") else {"res_scale": 0.1})
+
+
+@pytest.mark.parametrize("name", ["qmar", "qmarg", "edsr"])
+def test_gray_weights_do_to_a_gray_image_what_the_colour_network_does_to_equal_colours(name):
+    torch.manual_seed(3)
+    maps = 0 if name == "edsr" else 2
+    arguments = {"in_channel": 3 + maps, "out_channel": 3, "n_feats": 8, "n_resblocks": 3, "res_scale": 0.5}
+    if name == "qmarg":
+        arguments |= {"in_glo_channel": 3, "global_feats": 2, "global_hidden": 5}
+    colour = nets.build(name, arguments)
+    gray = nets.build(name, nets.gray_arguments(arguments))
+    gray.load_state_dict(nets.gray_weights(colour.state_dict()))
+    pixels, table, whole = torch.rand(2, 1, 16, 24), torch.rand(2, 1, 16, 24), torch.rand(2, 1, 112, 112)
+    of_colour = torch.cat([pixels.expand(-1, 3, -1, -1), table.expand(-1, maps, -1, -1)], 1)
+    of_gray = torch.cat([pixels, table], 1) if maps else pixels
+    pair = (lambda x: (x, whole)) if name == "qmarg" else (lambda x: x)
+    expected = colour(pair(of_colour)).mean(1, keepdim=True)
+    assert torch.allclose(gray(pair(of_gray)), expected, atol=1e-5)
+
+
+def test_ar_cnn_and_gray_networks_have_no_gray_network_beside_them():
+    assert nets.gray_arguments({"channels": 3}) is None
+    assert nets.gray_arguments({"in_channel": 2, "out_channel": 1}) is None

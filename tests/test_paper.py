@@ -13,6 +13,7 @@ from PIL import Image
 import comparison
 import figures
 import nets
+from measurement import fingerprint
 from utils.metric import PROTOCOLS, psnr_b, psnr_b_luminance, ssim, ssim_7x7, ssim_gaussian
 
 
@@ -143,6 +144,33 @@ def test_generalization_is_measured_and_drawn(call, optional, data, make_checkpo
     rows = list(csv.DictReader(io.StringIO(Path("curve.csv").read_text())))
     assert [row["quality"] for row in rows] == ["10", "50"] and {row["QCN"] for row in rows} == {"0.0000"}
     assert Path("curve.png").stat().st_size > 5000
+
+
+def test_what_a_csv_of_images_has_is_not_measured_again(call, optional, data, make_checkpoint, folder_of_photos):
+    path = make_checkpoint("qmar", identity=True)
+    words = ["--gtdata", folder_of_photos, "--quality", "10,50", "--workers", 1, "--per_image", "images.csv"]
+    assert call("paper", "generalize", "--model", f"QCN={path}", *words, "-o", "a.png").code == 0
+    text = Path("images.csv").read_text()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    images = {path.name for path in Path(folder_of_photos).iterdir()}
+    assert {row["image"] for row in rows} == images and len(rows) == 2 * 2 * len(images)  # JPEG and QCN
+    assert {(row["method"], row["checkpoint"]) for row in rows} == {("JPEG", ""), ("QCN", fingerprint(path))}
+    assert float(rows[0]["psnr"]) == float(rows[1]["psnr"])  # the identity restores nothing
+
+    kept = text.replace(f",QCN,{float(rows[1]['psnr']):.6f}", ",QCN,99.000000")  # a wrong row shows who reads it
+    assert kept != text
+    Path("images.csv").write_text(kept)
+    assert call("paper", "generalize", "--model", f"QCN={path}", *words, "-o", "b.png").code == 0
+    assert Path("images.csv").read_text() == kept
+    assert Path("a.csv").read_text() != Path("b.csv").read_text()
+
+    other = make_checkpoint("edsr", identity=True)  # another checkpoint: measured, and the old rows stay
+    assert call("paper", "generalize", "--model", f"QCN={other}", *words, "-o", "c.png").code == 0
+    assert len(list(csv.DictReader(io.StringIO(Path("images.csv").read_text())))) == 3 * 2 * len(images)
+
+    Path("notes.csv").write_text("my,notes\n1,2\n")
+    refused(call("paper", "generalize", "--model", f"QCN={path}", *words[:-1], "notes.csv"), "notes.csv", "--per_image")
+    assert Path("notes.csv").read_text() == "my,notes\n1,2\n"
 
 
 def test_the_trained_range_is_read_from_both_kinds_of_options():

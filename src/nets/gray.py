@@ -1,0 +1,35 @@
+"""A colour network's weights as the start of a gray one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+COLOURS = 3
+INPUT, OUTPUT, GLOBAL_INPUT = "conv_input.weight", "conv_output.weight", "conv_global.0.weight"
+"""The layers of QCN, QGCN and EDSR whose shapes depend on the colours; the last one is QGCN's alone."""
+
+
+def gray_arguments(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The constructor arguments of the gray network beside a colour QCN, QGCN or EDSR; None for other networks."""
+    if arguments.get("out_channel") != COLOURS:
+        return None
+    gray = {"in_channel": 1 + (arguments["in_channel"] > COLOURS), "out_channel": 1}
+    if "in_glo_channel" in arguments:
+        gray["in_glo_channel"] = 1
+    return {**arguments, **gray}
+
+
+def gray_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of the gray network that does to a gray image what the colour one does to R = G = B.
+
+    Its one quantization map stands for those of luminance and chrominance, and its output is the mean of the colours.
+    """
+    gray = dict(state)
+    pixels, maps = state[INPUT][:, :COLOURS], state[INPUT][:, COLOURS:]
+    gray[INPUT] = torch.cat([part.sum(1, keepdim=True) for part in (pixels, maps) if part.shape[1]], dim=1)
+    gray[OUTPUT] = state[OUTPUT].mean(0, keepdim=True)
+    if GLOBAL_INPUT in state:
+        gray[GLOBAL_INPUT] = state[GLOBAL_INPUT].sum(1, keepdim=True)
+    return gray
