@@ -148,7 +148,9 @@ def training_parser() -> Parser:
     add("--gpus", type=gpu_list, default="[0]", help="GPUs; more than one starts a process for each")
     add("--seed", type=count, default=0, help="seed of everything random; 0 is a seed like any other")
     add("--resume", default="", metavar="PATH", help="checkpoint, or run folder, to continue exactly")
-    add("--pretrained", default="", metavar="PATH", help="checkpoint whose weights to start from")
+    add(
+        "--pretrained", default="", metavar="PATH", help="checkpoint whose weights to start from; gray from colour, too"
+    )
     add("--savedir", default="run", help="run folder under checkpoint/")
     add("--validation", action="store_true", help="evaluate on --imgValidRoot after every epoch")
 

@@ -15,8 +15,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the iteration that brings all singular values near 1 in five steps (Jordan et al. 2024)."""
 NEWTON_SCHULZ_STEPS = 5
 STEP = 4.0
-"""Root mean square of Muon's steps, as a multiple of the learning rate that Adam takes outside the residual blocks. Adam
-itself makes steps of about 1 there; the layers that pixels pass want smaller ones than the blocks (docs/recipes.md)."""
+"""Root mean square of Muon's steps, as a multiple of the learning rate that Adam takes outside the residual blocks.
+Adam's own steps are of about 1 there: the layers that pixels pass want smaller ones (docs/recipes.md)."""
 
 
 class Muon(torch.optim.Optimizer):

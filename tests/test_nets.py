@@ -173,7 +173,16 @@ def test_the_identity_start_returns_the_pixels(name, count, channels):
     torch.testing.assert_close(network(x), pixels, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["qmar", "qmarg", "edsr"])
+@torch.no_grad()
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_identity_start_of_ar_cnn_returns_the_pixels(channels):
+    network = nets.build("arcnn", {"channels": channels}).double()
+    nets.initialise(network, "identity")
+    x = random_input("arcnn", network)
+    torch.testing.assert_close(network(x), x, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["qmar", "qmarg", "edsr", "arcnn"])
 def test_everything_can_learn_from_the_identity_start(name):
     network = nets.build(name, network_arguments(name)).double()
     nets.initialise(network, "identity")
@@ -190,8 +199,8 @@ def test_everything_can_learn_from_the_identity_start(name):
 def test_the_identity_start_says_what_it_needs():
     with pytest.raises(UserError, match="at least 24 features here: --n_feats is 8"):
         nets.initialise(nets.build("qmarg", network_arguments("qmarg", n_feats=8)), "identity")
-    with pytest.raises(UserError, match="AR-CNN"):
-        nets.initialise(nets.build("arcnn", {"channels": 3}), "identity")
+    with pytest.raises(UserError, match="Fast AR-CNN"):
+        nets.initialise(nets.build("arcnn-FastARCNN", {"channels": 3}), "identity")
     with pytest.raises(UserError, match="'zero' is unknown"):
         nets.initialise(nets.build("arcnn", {"channels": 3}), "zero")
 

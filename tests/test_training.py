@@ -161,9 +161,11 @@ def test_a_signal_saves_and_exits(call, folder_of_photos, monkeypatch, number):
     assert same("checkpoint/run/model_last.pth", "checkpoint/stopped/model_last.pth")
 
 
-def test_a_finished_run_resumed_with_more_epochs_equals_a_longer_one(call, folder_of_photos):
-    assert train(call, folder_of_photos, "--nEpochs", 2, "--step", 1).code == 0
-    assert train(call, folder_of_photos, "--nEpochs", 1, "--step", 1, savedir="short").code == 0
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_finished_run_resumed_with_more_epochs_equals_a_longer_one(call, folder_of_photos, optimizer):
+    words = ["--step", 1, "--optimizer", optimizer]
+    assert train(call, folder_of_photos, "--nEpochs", 2, *words).code == 0
+    assert train(call, folder_of_photos, "--nEpochs", 1, *words, savedir="short").code == 0
     done = call("main", "--resume", "checkpoint/short", "--nEpochs", 2)
     assert done.code == 0 and "--nEpochs is now 2; it was 1" in done.err
     assert same("checkpoint/run/model_last.pth", "checkpoint/short/model_last.pth")
@@ -174,6 +176,7 @@ def test_resuming_keeps_the_network_and_says_what_it_can_not_do(call, folder_of_
     before = Path("checkpoint/run/model_last.pth").read_bytes()
     refused(call("main", "--resume", "checkpoint/run", "--n_feats", 16), "--n_feats 16", "8")
     refused(call("main", "--resume", "checkpoint/run", "--net", "edsr"), "--net edsr", "qmar")
+    refused(call("main", "--resume", "checkpoint/run", "--optimizer", "muon"), "state of adam", "--pretrained")
     refused(call("main", "--resume", "checkpoint/none"), "checkpoint/none", "does not exist")
     refused(call("main", "--resume", make_checkpoint("qmar")), "--pretrained")
     refused(train(call, folder_of_photos, "--nEpochs", 1), "already holds a run", "--resume")
@@ -192,6 +195,22 @@ def test_pretrained_weights_are_the_start(call, folder_of_photos, make_checkpoin
     other = make_checkpoint("qmar", n_feats=16)
     refused(train(call, folder_of_photos, "--pretrained", other, savedir="other"), "--pretrained", "16")
     refused(train(call, folder_of_photos, "--pretrained", "none.pth", savedir="other"), "none.pth", "does not exist")
+
+
+def test_a_gray_network_may_start_from_a_colour_one(call, folder_of_photos, make_checkpoint):
+    colour = make_checkpoint("qmarg", n_feats=8, n_resblocks=1)
+    state = checkpoint.load(colour)["model"]
+    words = ["--pretrained", colour, "--colorMode", "L", "--samples_per_epoch", 4, "--nEpochs", 1, "--lr", 1e-12]
+    done = train(call, folder_of_photos, *words, "--global_feats", 4, "--global_hidden", 8, net="qmarg")
+    assert done.code == 0, done.err
+    found = checkpoint.load("checkpoint/run/model_last.pth")["model"]
+    assert found["conv_output.weight"].shape[0] == 1
+    torch.testing.assert_close(found["conv_output.weight"][0], state["conv_output.weight"].mean(0))
+    torch.testing.assert_close(found["residual2.0.conv1.weight"], state["residual2.0.conv1.weight"])
+    other = make_checkpoint("edsr", n_feats=8, n_resblocks=1)
+    refused(
+        train(call, folder_of_photos, "--pretrained", other, "--colorMode", "L", savedir="b"), "--pretrained", "edsr"
+    )
 
 
 def test_averaged_weights_are_an_exponential_mean(call, folder_of_photos):

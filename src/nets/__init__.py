@@ -104,7 +104,7 @@ def initialise(network: nn.Module, start: str) -> None:
         raise UserError(f"--init {start!r} is unknown: choose published or identity")
     if start == "identity":
         if not hasattr(network, "initialise_identity"):
-            raise UserError("--init identity works for qmar, qmarg and edsr: leave it out for AR-CNN")
+            raise UserError("--init identity has no way through Fast AR-CNN: leave it out")
         network.initialise_identity()
 
 

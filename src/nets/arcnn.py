@@ -1,6 +1,9 @@
 """AR-CNN and Fast AR-CNN (Dong et al., "Compression Artifacts Reduction ...", ICCV 2015)."""
 
+import torch
 from torch import Tensor, nn
+
+from nets.base import set_delta
 
 
 def _initialise(network: nn.Module) -> None:
@@ -36,6 +39,29 @@ class ARCNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map an image B x channels x H x W in [-1, 1] to the restored one of the same shape."""
         return self.last(self.base(x))
+
+    @torch.no_grad()
+    def initialise_identity(self) -> None:
+        """Start as the identity on the pixels: a few thousand steps of the published start do not get there.
+
+        Each channel takes two carrier features in every layer, v and -v. A PReLU of slope s makes of them what differs
+        by (1 + s) v, so that the next layer finds v again. The other features start as PyTorch does, and the last
+        layer's weights on them at zero.
+        """
+        layers = [*self.base, self.last]
+        for convolution in layers[::2]:
+            convolution.reset_parameters()
+        self.last.weight.zero_()
+        for channel in range(self.last.out_channels):
+            pair = (2 * channel, 2 * channel + 1)
+            found = {channel: 1.0}  # what adds up to the channel's pixels in the layer before
+            for convolution, prelu in zip(layers[:-1:2], layers[1::2], strict=True):
+                centre = (convolution.kernel_size[0] // 2, convolution.kernel_size[1] // 2)
+                for feature, sign in zip(pair, (1, -1), strict=True):
+                    set_delta(convolution, feature, {key: sign * value for key, value in found.items()}, centre)
+                gain = 1 / (1 + prelu.weight.item())
+                found = {pair[0]: gain, pair[1]: -gain}
+            set_delta(self.last, channel, found, (2, 2))
 
 
 class FastARCNN(nn.Module):
