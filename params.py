@@ -264,7 +264,9 @@ def evaluation_parser(prog: str, networks: str) -> Parser:
         description=f"Evaluate {networks}: PSNR, SSIM and PSNR-B per quality factor, or restore a folder of JPEGs.",
     )
     _add_model(
-        parser, f"checkpoint of {networks}, or a file of export.py; without it (or 'none') the JPEG columns alone"
+        parser,
+        f"checkpoint of {networks}, or a file of export.py; none: the JPEG columns alone "
+        "(default: the one shipped in checkpoint/)",
     )
     group = parser.add_argument_group("evaluation (published program)")
     add = lambda *flags, **keywords: parser.add_published(group, *flags, **keywords)  # noqa: E731

@@ -278,7 +278,7 @@ def measure_gains(
     mode = "RGB" if channels == {3} else "L"
     files, folder = find_images(data, root)
     found = measure(
-        files, folder, mode=mode, data=data, qualities=qualities, models=models, codec=codec, protocol="published",
+        files, folder, mode=mode, data=data, qualities=qualities, models=models, codec=codec, protocol="paper",
         workers=workers, record=record,
     )  # fmt: skip
     gains = {

@@ -17,7 +17,7 @@ import numpy as np
 
 from engine import to_bytes
 from jpeg.codec import Codec, Compressed, get_codec
-from model import Model, load_model
+from model import Model, load_model, shipped_checkpoints
 from scoring import Prepared, ThisProcess, prepare, prepare_file, score, scoring_workers
 from utils import distributed
 from utils.errors import UserError
@@ -248,17 +248,18 @@ def find_images(data: str, root: str | Path) -> tuple[list[Path], Path]:
 
 
 def open_model(options: Namespace, loader: str) -> Model | None:
-    """The model of --model on the device of --cuda, or None without one.
+    """The model of --model, by default the one shipped for this, on the device of --cuda; None for 'none'.
 
     Raises:
         UserError: if the checkpoint is another script's.
     """
     device = distributed.choose_device(options.cuda, options.gpus)
     distributed.start(device)
-    if options.model in ("", "none"):
+    if options.model == "none":
         return None
+    path = options.model or _relative(shipped_checkpoints(check_color_mode(options.colorMode), loader=loader)[0])
     model = load_model(
-        options.model,
+        path,
         device,
         backend=options.backend,
         precision=options.precision,
@@ -267,10 +268,13 @@ def open_model(options: Namespace, loader: str) -> Model | None:
     )
     needed = SCRIPTS[model.loader]
     if model.loader != loader:
-        raise UserError(
-            f"{options.model!r} holds {model.title}, which {SCRIPTS[loader]} does not evaluate: use {needed}"
-        )
+        raise UserError(f"{path!r} holds {model.title}, which {SCRIPTS[loader]} does not evaluate: use {needed}")
     return model
+
+
+def _relative(path: Path) -> str:
+    """A path as one would type it, from the current folder where it lies below."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def main(options: Namespace, loader: str) -> int:
@@ -347,6 +351,6 @@ def _restore_folder(options: Namespace, model: Model | None) -> int:
     from restorer import Restorer
 
     if model is None:
-        raise UserError("without --GT the JPEGs of --realdatapath are restored, which takes a --model")
+        raise UserError("without --GT the JPEGs of --realdatapath are restored, for which --model none is no network")
     output = RESULTS / (options.save or "restored")
     return restore_files([options.realdatapath], output, Restorer(model), overwrite=True)

@@ -53,6 +53,9 @@ class Measured(NamedTuple):
     image: str
 
 
+MEMORY = 1e9
+"""Bytes for a worker's features, so that the images of the data sets go in one tile, without the work of a halo."""
+
 COLUMNS = (*Measured._fields, "method", *HEADERS)
 
 
@@ -118,7 +121,7 @@ class _Job:
 
 @lru_cache(maxsize=32)
 def _model(path: str) -> Model:
-    return load_model(path, torch.device("cpu"))
+    return load_model(path, torch.device("cpu"), memory=MEMORY)
 
 
 def _measure(job: _Job) -> dict[tuple[int, str], Figures]:

@@ -16,19 +16,25 @@ from program import ROOT
 from utils import checkpoint
 from utils.errors import UserError
 
-SHIPPED = {"RGB": ("qgcn_rgb.pth", "qcn_rgb.pth"), "L": ("qgcn_gray.pth", "qcn_gray.pth")}
-"""Colour mode -> checkpoints of this repository, the best first."""
+SHIPPED = {
+    "RGB": {"jpeg_qmg": "qgcn_rgb.pth", "jpeg_qm": "qcn_rgb.pth", "jpeg": "edsr_rgb.pth"},
+    "L": {"jpeg_qmg": "qgcn_gray.pth", "jpeg_qm": "qcn_gray.pth"},
+}
+"""Colour mode -> loader of a network -> its checkpoint in this repository, the best first."""
 
 
-def shipped_checkpoints(*modes: str) -> list[Path]:
+def shipped_checkpoints(*modes: str, loader: str | None = None) -> list[Path]:
     """The best checkpoint that this repository holds for each colour mode 'RGB' or 'L', where there is one.
+
+    Args:
+        loader: take networks with this input alone.
 
     Raises:
         UserError: if there is none for any of them.
     """
     found = []
     for mode in modes:
-        paths = [ROOT / "checkpoint" / name for name in SHIPPED[mode]]
+        paths = [ROOT / "checkpoint" / name for of, name in SHIPPED[mode].items() if loader in (None, of)]
         found += [path for path in paths if path.is_file()][:1]
     if not found:
         raise UserError("no checkpoint is shipped in checkpoint/ for this: give --model")

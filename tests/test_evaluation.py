@@ -79,7 +79,18 @@ def test_figures_follow_the_protocol_step_by_step(call, folder_of_photos, photo)
     Image.fromarray(photo[:75, :101]).save(odd)
     for script, padded in (("eval_qm", True), ("eval", False)):
         for mode in ("RGB", "L"):
-            done = call(script, "--GT", "--gtdata", folder_of_photos, "--colorMode", mode, "--json", "out.json")
+            done = call(
+                script,
+                "--GT",
+                "--gtdata",
+                folder_of_photos,
+                "--model",
+                "none",
+                "--colorMode",
+                mode,
+                "--json",
+                "out.json",
+            )
             assert done.code == 0, done.err
             (found,) = figures("out.json")
             (row,) = [row for row in found["images"] if row["name"] == "odd.png"]
@@ -143,9 +154,9 @@ def test_pictures_and_tables_are_saved_by_name(call, folder_of_photos, make_chec
 def test_data_sets_are_found_under_the_data_root(call, folder_of_photos, tmp_path):
     (tmp_path / "data" / "BSDS500").mkdir(parents=True)
     folder_of_photos.rename(tmp_path / "data" / "BSDS500" / "test")
-    done = call("eval_qm", "--GT", "--gtdata", "BSDS500")
+    done = call("eval_qm", "--GT", "--gtdata", "BSDS500", "--model", "none")
     assert done.code == 0 and "BSDS500 RGB, quality 10" in done.out and "libjpeg" in done.out
-    assert call("eval_qm", "--GT", "--gtdata", "BSDS500", "--dataroot", tmp_path / "data").code == 0
+    assert call("eval_qm", "--GT", "--gtdata", "BSDS500", "--dataroot", tmp_path / "data", "--model", "none").code == 0
     refused(call("eval_qm", "--GT", "--gtdata", "LIVE1"), "LIVE1", "data/LIVE1", "--dataroot")
 
 
@@ -160,10 +171,18 @@ def test_the_model_says_which_script_and_colour_mode_it_is_for(call, folder_of_p
 
 
 def test_model_none_reports_the_jpeg_alone(call, folder_of_photos):
-    with_none = call("eval_qm", "--GT", "--gtdata", folder_of_photos, "--model", "none")
-    without = call("eval_qm", "--GT", "--gtdata", folder_of_photos)
-    assert with_none.code == without.code == 0 and with_none.out == without.out
-    assert "JPEG alone" in without.out and "gain" not in without.out and without.out.count("PSNR-B") == 2
+    done = call("eval_qm", "--GT", "--gtdata", folder_of_photos, "--model", "none")
+    assert done.code == 0 and "JPEG alone" in done.out and "gain" not in done.out and done.out.count("PSNR-B") == 2
+
+
+@pytest.mark.parametrize(("script", "name"), [("eval_qm", "qcn_rgb"), ("eval_qmg", "qgcn_rgb")])
+def test_a_script_takes_the_checkpoint_shipped_for_it(call, folder_of_photos, script, name):
+    done = call(script, "--GT", "--gtdata", folder_of_photos)
+    assert done.code == 0 and f"checkpoint/{name}.pth" in done.out.splitlines()[0] and "gain" in done.out
+
+
+def test_where_no_checkpoint_is_shipped_one_must_be_given(call, folder_of_photos):
+    refused(call("eval", "--GT", "--gtdata", folder_of_photos, "--colorMode", "L"), "--model")
 
 
 def test_json_holds_one_quality_or_a_list_of_several(call, folder_of_photos, make_checkpoint):
@@ -204,7 +223,7 @@ def test_a_users_jpegs_are_restored_with_their_own_tables(call, tmp_path, photo,
         compressed = PillowCodec().compress(photo[:50, :70], quality)
         assert np.array_equal(saved, np.rint(model.restore(compressed)).astype(np.uint8))
     refused(call("eval_qm", "--model", path, "--realdatapath", "none"), "none", "does not exist")
-    refused(call("eval_qm"), "--model")
+    refused(call("eval_qm", "--model", "none"), "--model none")
 
 
 def test_two_processes_give_the_same_table(folder_of_photos, call, make_checkpoint):
@@ -222,7 +241,18 @@ def test_two_processes_give_the_same_table(folder_of_photos, call, make_checkpoi
 def test_the_papers_jpeg_columns_in_gray(call, shared_data):
     # Table II, JPEG at quality 10; gray does not depend on the codec.
     done = call(
-        "eval_qm", "--GT", "--gtdata", "LIVE1", "--dataroot", shared_data, "--colorMode", "L", "--json", "out.json"
+        "eval_qm",
+        "--GT",
+        "--model",
+        "none",
+        "--gtdata",
+        "LIVE1",
+        "--dataroot",
+        shared_data,
+        "--colorMode",
+        "L",
+        "--json",
+        "out.json",
     )
     mean = figures("out.json")[0]["mean"]["compressed"]
     assert done.code == 0 and (round(mean["psnr"], 2), round(mean["ssim"], 4), round(mean["psnr_b"], 2)) == (

@@ -91,7 +91,18 @@ def test_the_blocking_term_of_y_is_that_of_gray(photo):
     ("mode", "expected"), [("L", ("27.77", "0.773", "25.33")), ("RGB", ("25.69", "0.743", "24.20"))]
 )
 def test_the_fields_published_figures_of_the_jpeg(call, shared_data, mode, expected):
-    words = ["--gtdata", "LIVE1", "--dataroot", shared_data, "--protocol", "field", "--colorMode", mode]
+    words = [
+        "--gtdata",
+        "LIVE1",
+        "--dataroot",
+        shared_data,
+        "--protocol",
+        "field",
+        "--colorMode",
+        mode,
+        "--model",
+        "none",
+    ]
     assert call("eval_qm", "--GT", *words, "--json", "out.json").code == 0
     found = json.loads(Path("out.json").read_text())
     mean = found["mean"]["compressed"]
