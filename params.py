@@ -266,7 +266,7 @@ def evaluation_parser(prog: str, networks: str) -> Parser:
     _add_model(
         parser,
         f"checkpoint of {networks}, or a file of export.py; none: the JPEG columns alone "
-        "(default: the one shipped in checkpoint/)",
+        "(default: the one shipped in checkpoint/, where there is one)",
     )
     group = parser.add_argument_group("evaluation (published program)")
     add = lambda *flags, **keywords: parser.add_published(group, *flags, **keywords)  # noqa: E731

@@ -257,7 +257,7 @@ def open_model(options: Namespace, loader: str) -> Model | None:
     distributed.start(device)
     if options.model == "none":
         return None
-    path = options.model or _relative(shipped_checkpoints(check_color_mode(options.colorMode), loader=loader)[0])
+    path = options.model or _shipped(check_color_mode(options.colorMode), loader)
     model = load_model(
         path,
         device,
@@ -272,8 +272,15 @@ def open_model(options: Namespace, loader: str) -> Model | None:
     return model
 
 
-def _relative(path: Path) -> str:
-    """A path as one would type it, from the current folder where it lies below."""
+def _shipped(mode: str, loader: str) -> str:
+    """The checkpoint shipped for a script and colour mode, as one would type it from the current folder."""
+    try:
+        (path,) = shipped_checkpoints(mode, loader=loader)
+    except UserError:
+        raise UserError(
+            f"no checkpoint is shipped for {SCRIPTS[loader]} with --colorMode {mode}: give --model PATH, or --model "
+            "none for the JPEG alone"
+        ) from None
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 

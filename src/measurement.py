@@ -5,7 +5,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -42,6 +42,7 @@ class Measured(NamedTuple):
         codec, protocol: as the tables name them.
         checkpoint: `fingerprint` of the checkpoint; '' for the JPEG.
         image: its file, relative to the data set's folder.
+        image_file: `fingerprint` of that file.
     """
 
     data: str
@@ -51,16 +52,19 @@ class Measured(NamedTuple):
     protocol: str
     checkpoint: str
     image: str
+    image_file: str
 
 
-MEMORY = 1e9
-"""Bytes for a worker's features, so that the images of the data sets go in one tile, without the work of a halo."""
+WIDEST = 768
+"""Side of the widest images of the paper's data sets, pixels: in one tile they take no halo's work."""
 
 COLUMNS = (*Measured._fields, "method", *HEADERS)
 
 
 class Record:
-    """The rows of images measured so far, in a CSV; what is in it is not measured again.
+    """The rows of images measured so far, in a CSV that one process writes; what is in it is not measured again.
+
+    Rows keep the method's name under which they were measured.
 
     Args:
         path: the CSV, read if it exists; '' keeps nothing.
@@ -103,25 +107,32 @@ class Record:
 
 
 def fingerprint(path: str | Path) -> str:
-    """The first 12 hexadecimal digits of a checkpoint's SHA-256; '' for no checkpoint."""
+    """The first 12 hexadecimal digits of a file's SHA-256; '' for no file."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if path else ""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What a worker process measures of one image; ``wanted`` are pairs of quality and checkpoint ('': JPEG alone)."""
+    """What a worker process measures of one image.
+
+    Attributes:
+        wanted: quality, checkpoint ('': JPEG alone) and its fingerprint.
+    """
 
     file: Path
     mode: str
     data: str
-    wanted: tuple[tuple[int, str], ...]
+    wanted: tuple[tuple[int, str, str], ...]
     codec: str
     protocol: str
 
 
 @lru_cache(maxsize=32)
-def _model(path: str) -> Model:
-    return load_model(path, torch.device("cpu"), memory=MEMORY)
+def _model(path: str, mark: str) -> Model:
+    model = load_model(path, torch.device("cpu"))
+    if fingerprint(path) != mark:
+        raise UserError(f"{path!r} has changed since the measurement began: measure a copy of it")
+    return replace(model, tile=max(model.tile, WIDEST))
 
 
 def _measure(job: _Job) -> dict[tuple[int, str], Figures]:
@@ -130,8 +141,8 @@ def _measure(job: _Job) -> dict[tuple[int, str], Figures]:
     metrics = get_protocol(job.protocol).metrics(job.data, job.mode)
     truth = load_image(job.file, job.mode)
     found = {}
-    for quality, path in job.wanted:
-        model = _model(path) if path else None
+    for quality, path, mark in job.wanted:
+        model = _model(path, mark) if path else None
         padded = model is None or model.loader != "jpeg"
         _, row = evaluate_image(truth, model, quality=quality, codec=codec, padded=padded, metrics=metrics)
         found[quality, path] = row["restored" if path else "compressed"]
@@ -149,15 +160,16 @@ def measure(
     codec_name = get_codec(codec).name  # a package that is missing is better told here
     how = get_protocol(protocol).describe(data, mode)
     methods = {"": JPEG} | {path: name for name, path in models.items()}
-    marks = {path: fingerprint(path) for path in methods}
+    marks = {path: fingerprint(path) for path in (*methods, *files)}
 
     def key(file: Path, quality: int, path: str) -> Measured:
-        return Measured(data, mode, quality, codec_name, how, marks[path], file.relative_to(folder).as_posix())
+        image = file.relative_to(folder).as_posix()
+        return Measured(data, mode, quality, codec_name, how, marks[path], image, marks[file])
 
     pairs = [(quality, path) for quality in qualities for path in methods]
     jobs = []
     for file in files:
-        wanted = tuple(pair for pair in pairs if key(file, *pair) not in record.rows)
+        wanted = tuple((*pair, marks[pair[1]]) for pair in pairs if key(file, *pair) not in record.rows)
         if wanted:
             jobs.append(_Job(file, mode, data, wanted, codec, protocol))
     if jobs:

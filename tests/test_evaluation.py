@@ -182,7 +182,12 @@ def test_a_script_takes_the_checkpoint_shipped_for_it(call, folder_of_photos, sc
 
 
 def test_where_no_checkpoint_is_shipped_one_must_be_given(call, folder_of_photos):
-    refused(call("eval", "--GT", "--gtdata", folder_of_photos, "--colorMode", "L"), "--model")
+    refused(
+        call("eval", "--GT", "--gtdata", folder_of_photos, "--colorMode", "L"),
+        "eval.py",
+        "--colorMode L",
+        "--model none",
+    )
 
 
 def test_json_holds_one_quality_or_a_list_of_several(call, folder_of_photos, make_checkpoint):

@@ -176,6 +176,11 @@ def test_what_a_csv_of_images_has_is_not_measured_again(call, optional, data, ma
     assert Path("images.csv").read_text() == kept
     assert Path("a.csv").read_text() != Path("b.csv").read_text()
 
+    lines = text.splitlines(keepends=True)  # a measurement that was stopped goes on and ends the same
+    Path("images.csv").write_text("".join(lines[:1] + lines[2::3]))
+    assert call("paper", "generalize", "--model", f"QCN={path}", *words, "-o", "b.png").code == 0
+    assert Path("images.csv").read_text() == text
+
     other = make_checkpoint("edsr", identity=True)  # another checkpoint: measured, and the old rows stay
     assert call("paper", "generalize", "--model", f"QCN={other}", *words, "-o", "c.png").code == 0
     assert len(list(csv.DictReader(io.StringIO(Path("images.csv").read_text())))) == 3 * 2 * len(images)
