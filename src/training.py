@@ -25,6 +25,7 @@ from engine import tile_side, train_one_epoch
 from jpeg.codec import get_codec
 from loss import build_loss
 from model import Model
+from nets.gray import gray_arguments, gray_weights
 from optimizer import build_optimizer
 from utils import checkpoint, distributed
 from utils.errors import UserError
@@ -176,8 +177,8 @@ class Training:
         same_kind = nets.kind(content["net"]) == nets.kind(self.options.net)
         if same_kind and content["arguments"] == self.arguments:
             self.network.load_state_dict(content["model"])
-        elif same_kind and nets.gray_arguments(content["arguments"]) == self.arguments:
-            self.network.load_state_dict(nets.gray_weights(content["model"]))
+        elif same_kind and gray_arguments(content["arguments"]) == self.arguments:
+            self.network.load_state_dict(gray_weights(content["model"]))
         else:
             raise UserError(
                 f"--pretrained {path!r} is {content['net']} {content['arguments']}, but the options ask for "

@@ -12,6 +12,7 @@ from torch.nn import functional
 import nets
 import params
 from nets import arcnn, base, edsr, qmar, qmarg
+from nets.gray import gray_arguments, gray_weights
 from utils.errors import UserError
 
 GOLDEN = Path(__file__).parent / "golden" / "state_dicts.json"
@@ -273,8 +274,8 @@ def test_gray_weights_do_to_a_gray_image_what_the_colour_network_does_to_equal_c
     if name == "qmarg":
         arguments |= {"in_glo_channel": 3, "global_feats": 2, "global_hidden": 5}
     colour = nets.build(name, arguments)
-    gray = nets.build(name, nets.gray_arguments(arguments))
-    gray.load_state_dict(nets.gray_weights(colour.state_dict()))
+    gray = nets.build(name, gray_arguments(arguments))
+    gray.load_state_dict(gray_weights(colour.state_dict()))
     pixels, table, whole = torch.rand(2, 1, 16, 24), torch.rand(2, 1, 16, 24), torch.rand(2, 1, 112, 112)
     of_colour = torch.cat([pixels.expand(-1, 3, -1, -1), table.expand(-1, maps, -1, -1)], 1)
     of_gray = torch.cat([pixels, table], 1) if maps else pixels
@@ -284,5 +285,5 @@ def test_gray_weights_do_to_a_gray_image_what_the_colour_network_does_to_equal_c
 
 
 def test_ar_cnn_and_gray_networks_have_no_gray_network_beside_them():
-    assert nets.gray_arguments({"channels": 3}) is None
-    assert nets.gray_arguments({"in_channel": 2, "out_channel": 1}) is None
+    assert gray_arguments({"channels": 3}) is None
+    assert gray_arguments({"in_channel": 2, "out_channel": 1}) is None

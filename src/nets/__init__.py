@@ -8,13 +8,7 @@ from torch import Tensor, nn
 
 from nets import arcnn, edsr, qmar, qmarg
 from nets.base import ResidualBlocks
-from nets.gray import gray_arguments, gray_weights
 from utils.errors import UserError
-
-__all__ = [
-    "ALIASES", "NETWORKS", "Kind", "arguments", "build", "gray_arguments", "gray_weights", "infer_arguments",
-    "initialise", "kind", "parameter_count", "recompute_activations",
-]  # fmt: skip
 
 
 class Kind(NamedTuple):

@@ -42,7 +42,7 @@ class ARCNN(nn.Module):
 
     @torch.no_grad()
     def initialise_identity(self) -> None:
-        """Start as the identity on the pixels: a few thousand steps of the published start do not get there.
+        """Start as the identity on the pixels, from which short runs gain at once.
 
         Each channel takes two carrier features in every layer, v and -v. A PReLU of slope s makes of them what differs
         by (1 + s) v, so that the next layer finds v again. The other features start as PyTorch does, and the last
