@@ -318,7 +318,9 @@ def restore_parser() -> Parser:
         help="file for one JPEG, folder for several, - for standard output (default: results/restored)",
     )
     group.add_argument(
-        "--format", default="png", help="of files in a folder and of standard output: png, webp, tiff or jpg"
+        "--format",
+        default="",
+        help="of files in a folder and of standard output: png, webp, tiff or jpg (default: png)",
     )
     group.add_argument("--depth", type=int, choices=(8, 16), default=8, help="bits a sample; 16 takes PNG")
     group.add_argument("--out_quality", type=_number(int, 1, 100), default=95, help="quality factor of JPEG outputs")
@@ -435,7 +437,9 @@ def paper_parser() -> Parser:
     command.add_argument("image", metavar="IMAGE", help="the ground truth")
     _add_models(command)
     _add_codec(command)
-    command.add_argument("--quality", type=quality_list, default="10", help="quality factor")
+    command.add_argument(
+        "--quality", type=_number(int, QUALITY_MIN, QUALITY_MAX), default=10, help="JPEG quality factor"
+    )
     command.add_argument("--crop", type=crop_box, metavar="LEFT,TOP,WIDTH,HEIGHT", help="default: of the largest gain")
     _add_output(command, "figs/compare.png")
     commands.add_parser("figures", help="figs/qmap.png and figs/network.png, drawn from the live code")

@@ -13,7 +13,12 @@ LOCAL = ("imgGTRoot", "imgValidRoot", "store", "savedir", "resume", "pretrained"
 def main(argv: list[str] | None = None) -> int:
     """Convert as ``argv`` (default: the command line) says; returns the exit code."""
     options = params().convert_parser().parse_args(argv)
-    if Path(options.new).exists() and not options.overwrite:
+    old, new = Path(options.old), Path(options.new)
+    if new.exists() and old.exists() and new.samefile(old):
+        raise UserError(
+            f"{options.new!r} is the checkpoint to convert, whose training state would be lost: give another name"
+        )
+    if new.exists() and not options.overwrite:
         raise UserError(f"{options.new!r} exists: give another name or --overwrite")
 
     import nets

@@ -21,7 +21,7 @@ from model import Model, load_model, shipped_checkpoints
 from scoring import Prepared, ThisProcess, prepare, prepare_file, score, scoring_workers
 from utils import distributed
 from utils.errors import UserError
-from utils.files import check_writable, write_text
+from utils.files import check_output, write_text
 from utils.image import check_color_mode, image_files, output_names, sample_photographs
 from utils.metric import Metrics, get_protocol
 
@@ -306,7 +306,7 @@ def _evaluate_ground_truth(options: Namespace, model: Model | None, *, padded: b
     codec, protocol = get_codec(options.codec), get_protocol(options.protocol)
     metrics = protocol.metrics(options.gtdata, mode)
     if first and options.json:
-        check_writable(options.json)
+        check_output(options.json, ".json")
     net = "JPEG alone" if model is None else f"{model.title} {model.source}"
     outcomes = []
     with scoring_workers(_workers(options.workers, len(files))) as workers:
@@ -359,5 +359,5 @@ def _restore_folder(options: Namespace, model: Model | None) -> int:
 
     if model is None:
         raise UserError("without --GT the JPEGs of --realdatapath are restored, for which --model none is no network")
-    output = RESULTS / (options.save or "restored")
+    output = RESULTS / (options.save or Path(SCRIPTS[model.loader]).stem)  # its own: what is there is replaced
     return restore_files([options.realdatapath], output, Restorer(model), overwrite=True)

@@ -21,8 +21,10 @@ def table(options: Namespace) -> int:
     import measurement
     from figures import pyplot
     from utils.errors import UserError
-    from utils.files import write_text
+    from utils.files import check_output, write_text
 
+    if options.json:
+        check_output(options.json, ".json")
     published = comparison.read_published(int(options.command[-1]))
     models = {} if options.columns == "JPEG" else comparison.named_models(options.model)
     if options.columns not in ("all", "JPEG"):
@@ -53,14 +55,18 @@ def generalize(options: Namespace) -> int:
     """The gain in PSNR against the quality factor for several checkpoints: CSV and a figure."""
     import comparison
     import measurement
+    from evaluation import find_images
     from figures import pyplot
     from utils.errors import UserError
-    from utils.files import write_text
+    from utils.files import check_output, write_text
 
     pyplot()
     models = comparison.named_models(options.model)
     if not models:
         raise UserError("generalize compares checkpoints: give --model NAME=PATH at least once")
+    output = Path(options.output) if options.output else FIGURES / "generalize.png"
+    files, _ = find_images(options.gtdata, options.dataroot)
+    check_output(output, ".png", files)
     gains = comparison.measure_gains(
         models,
         options.gtdata,
@@ -70,7 +76,6 @@ def generalize(options: Namespace) -> int:
         workers=options.workers,
         record=measurement.Record(options.per_image),
     )
-    output = Path(options.output) if options.output else FIGURES / "generalize.png"
     print(gains.csv(), end="")
     write_text(output.with_suffix(".csv"), gains.csv())
     save_figure(comparison.draw_gains(gains), output)
@@ -81,13 +86,15 @@ def compare(options: Namespace) -> int:
     """One image as each method shows it, with a zoomed crop and its PSNR."""
     import comparison
     from utils.errors import UserError
+    from utils.files import check_output
     from utils.image import save_pillow
 
     models = comparison.named_models(options.model)
     if not models:
         raise UserError("compare shows what checkpoints make of an image: give --model NAME=PATH at least once")
-    picture = comparison.compare_methods(options.image, models, options.quality[0], options.crop, codec=options.codec)
     output = Path(options.output) if options.output else FIGURES / "compare.png"
+    check_output(output, ".png", [options.image])
+    picture = comparison.compare_methods(options.image, models, options.quality, options.crop, codec=options.codec)
     save_pillow(output, picture)
     print(f"wrote {output}")
     return 0

@@ -4,6 +4,7 @@ As a library: ``from restore import Restorer`` (restorer.Restorer).
 """
 
 import glob
+import os
 import sys
 import threading
 import time
@@ -19,6 +20,8 @@ from program import params, run
 from utils.errors import UserError
 
 DEFAULT_OUTPUT = Path("results") / "restored"
+SHOWN = 5
+"""Files that are left alone of which the names are told."""
 STREAM = "-"
 """The name of standard input and output."""
 
@@ -61,16 +64,21 @@ class Outcome(NamedTuple):
     warning: str = ""
 
 
-def find_inputs(inputs: Sequence[str], *, any_format: bool = False) -> list[tuple[Path, Path]]:
+def find_inputs(inputs: Sequence[str], *, any_format: bool = False) -> tuple[list[tuple[Path, Path]], list[Path]]:
     """The files of ``inputs`` (files, folders, patterns), each with its place in an output folder.
 
     Args:
         any_format: look in folders not only for JPEGs but for whatever else Pillow reads.
-    """
-    from utils.image import JPEG_SUFFIXES, SUFFIXES, image_files
 
-    found = []
+    Returns:
+        The files and their places; and the files in folders that are none by their names.
+    """
+    from utils.image import JPEG_SUFFIXES, SUFFIXES, files_below, image_files
+
+    found, others = [], []
     for text in inputs:
+        if not text:
+            raise UserError("an input is empty (a variable that is not set?): . is the current folder")
         path = Path(text)
         matches = [path] if path.exists() or path.is_symlink() else map(Path, sorted(glob.glob(text, recursive=True)))
         before = len(found)
@@ -78,11 +86,12 @@ def find_inputs(inputs: Sequence[str], *, any_format: bool = False) -> list[tupl
             if match.is_dir():
                 files = image_files(match, SUFFIXES if any_format else JPEG_SUFFIXES)
                 found += [(file, file.relative_to(match)) for file in files]
+                others += sorted(set(files_below(match)) - set(files))
             else:
                 found.append((match, Path(match.name)))
         if len(found) == before:
             raise UserError(f"the input {text!r} does not exist")
-    return found
+    return found, others
 
 
 def plan_outputs(
@@ -101,6 +110,10 @@ def plan_outputs(
     """
     from utils.image import output_names
 
+    if folder and output.exists() and not output.is_dir():
+        raise UserError(
+            f"the output {str(output)!r} is a file, where a folder for the outputs is needed: give another -o"
+        )
     names = output_names([place for _, place in found], suffix)
     targets = [(path, output / name if folder else output) for (path, _), name in zip(found, names, strict=True)]
     sources = {_resolved(path) for path, _ in targets}
@@ -203,11 +216,14 @@ def restore_files(
     """
     from output import FORMATS
     from utils import distributed
+    from utils.files import check_writable
 
     writing = writing or Writing()
     suffix = next(suffix for suffix, form in FORMATS.items() if form == writing.form)
-    found = find_inputs(inputs, any_format=restorer.takes_any_format)
+    found, others = find_inputs(inputs, any_format=restorer.takes_any_format)
     tasks, skipped = plan_outputs(found, output, folder=folder, suffix=suffix, overwrite=overwrite, resume=resume)
+    for _, target in tasks[:1]:
+        check_writable(target)
     distributed.barrier()  # all have looked what exists before the first one writes
     start = time.perf_counter()
     mine = tasks[distributed.rank() :: distributed.world()]
@@ -215,6 +231,12 @@ def restore_files(
         done = distributed.gather(_shown(outcomes, len(mine)))
     failures = [outcome.error for outcome in done if outcome.error]
     if distributed.rank() == 0:
+        if others:
+            shown = ", ".join(map(str, others[:SHOWN])) + (", ..." if len(others) > SHOWN else "")
+            print(
+                f"note: {len(others)} files were left alone, by their names no images to restore: {shown}",
+                file=sys.stderr,
+            )
         for sentence in (outcome.warning for outcome in done if outcome.warning):
             print(f"warning: {sentence}", file=sys.stderr)
         for sentence in failures:
@@ -269,12 +291,13 @@ def _writing(options: Namespace, to_file: bool) -> Writing:
     """
     from output import FORMATS, output_format
 
+    form = FORMATS.get(f".{options.format.lower()}" if options.format else ".png")
+    if form is None:
+        raise UserError(f"--format {options.format!r} is unknown: choose from png, webp, tiff, jpg")
     if to_file:
-        form = output_format(options.output)
-    else:
-        form = FORMATS.get(f".{options.format.lower()}")
-        if form is None:
-            raise UserError(f"--format {options.format!r} is unknown: choose from png, webp, tiff, jpg")
+        asked, form = form, output_format(options.output)
+        if options.format and asked != form:
+            raise UserError(f"--format {options.format} is not what {options.output!r} ends in: give one of them")
     if options.depth == 16 and form != "PNG":
         raise UserError(f"--depth 16 takes PNG, not {form}")
     return Writing(form, options.depth, options.out_quality)
@@ -289,6 +312,7 @@ def main(argv: list[str] | None = None) -> int:
     import torch
     from PIL import Image
 
+    from output import FORMATS
     from restorer import Restorer
     from utils import distributed
 
@@ -299,7 +323,12 @@ def main(argv: list[str] | None = None) -> int:
     single = len(options.inputs) == 1 and (source == STREAM or Path(source).is_file())
     if output == STREAM and not single:
         raise UserError("standard output (-o -) takes one file: give a folder for several")
-    to_file = single and output not in ("", STREAM) and not Path(output).is_dir()
+    names_folder = Path(output).is_dir() or output.endswith(("/", os.sep))
+    to_file = single and output not in ("", STREAM) and not names_folder
+    if not single and Path(output).suffix.lower() in FORMATS and not names_folder:
+        raise UserError(
+            f"the output {output!r} names one file, but a folder is needed for several: end it in / if it is one"
+        )
     writing = _writing(options, to_file)
     Image.MAX_IMAGE_PIXELS = None  # the limit on the size is --max_megapixels
     warnings.filterwarnings("ignore", module="PIL")  # what it thinks of damaged metadata, which is passed on unread

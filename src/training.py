@@ -140,6 +140,8 @@ class Training:
             raise UserError(f"--net {options.net} takes --dataloader {kind.loader}, not {options.dataloader}")
         channels = COLOR_MODES[options.colorMode]
         self.folder = CHECKPOINTS / options.savedir
+        if self.folder.resolve() == CHECKPOINTS.resolve():
+            raise UserError(f"--savedir {options.savedir!r} is {str(CHECKPOINTS)!r} itself: name a folder for the run")
         if not resumed and any(self.folder.glob("model_*.pth")):
             raise UserError(f"{str(self.folder)!r} already holds a run: give another --savedir, or --resume it")
         self.schedule = Schedule(options.schedule, options.lr, options.nEpochs, options.step, options.warmup)
@@ -233,7 +235,7 @@ class Training:
                     finished = self._epoch()
                 except FloatingPointError as error:
                     raise UserError(
-                        f"{error} at step {progress.step + 1}: lower --lr or add --warmup; the last checkpoint stands"
+                        f"{error} at step {progress.step + 1}: lower --lr or add --warmup; what was saved before stands"
                     ) from None
                 if not finished and not self._out_of_time():
                     self._save(LAST)

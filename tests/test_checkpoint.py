@@ -2,10 +2,11 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import network_arguments
+from conftest import network_arguments, refused
 
 import nets
 from utils import checkpoint, files
@@ -40,6 +41,20 @@ def test_weights_that_do_not_fit_their_description_are_refused(tmp_path):
     content = checkpoint.describe(network, "qmar", network_arguments("qmar", n_feats=16), {}, 1)
     with pytest.raises(UserError, match="do not fit"):
         checkpoint.build_network(content)
+
+
+def test_weights_that_are_not_finite_are_refused(make_checkpoint, call, folder_of_photos):
+    path = make_checkpoint("qmar")
+    content = checkpoint.load(path)
+    content["model"]["conv_output.weight"][0, 0, 1, 1] = float("nan")
+    checkpoint.save(path, content)
+    for done in (
+        call("restore", folder_of_photos, "--quality", 10, "--model", path),
+        call("eval_qm", "--GT", "--gtdata", folder_of_photos, "--model", path),
+        call("convert", path, "new.pth"),
+    ):
+        refused(done, "conv_output.weight", "not finite")
+    assert not Path("results").exists() and not Path("new.pth").exists()
 
 
 def test_truncation_anywhere_is_told(make_checkpoint):

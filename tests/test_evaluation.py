@@ -227,6 +227,7 @@ def test_a_users_jpegs_are_restored_with_their_own_tables(call, tmp_path, photo,
         saved = np.asarray(Image.open(f"results/mine/{quality}.png"))
         compressed = PillowCodec().compress(photo[:50, :70], quality)
         assert np.array_equal(saved, np.rint(model.restore(compressed)).astype(np.uint8))
+    assert call("eval_qm", "--model", path).code == 0 and Path("results/eval_qm/10.png").exists()
     refused(call("eval_qm", "--model", path, "--realdatapath", "none"), "none", "does not exist")
     refused(call("eval_qm", "--model", "none"), "--model none")
 

@@ -215,6 +215,17 @@ def test_what_users_get_wrong(call, data, make_checkpoint, folder_of_photos):
     refused(call("paper", "compare", image), "--model NAME=PATH")
     refused(call("paper", "compare", "none.png", "--model", f"QCN={path}"), "none.png", "does not exist")
     refused(call("paper", "table3"), "table3")
+    for words in (
+        ("compare", image, "--model", f"QCN={path}", "-o", image),
+        ("generalize", "--gtdata", folder_of_photos, "--model", f"QCN={path}", "-o", image),
+    ):
+        before = image.read_bytes()
+        refused(call("paper", *words), "0.png", "is an input")
+        assert image.read_bytes() == before
+    refused(call("paper", "compare", image, "--model", f"QCN={path}", "-o", "out.jpg"), "out.jpg", ".png")
+    refused(call("paper", "compare", image, "--model", f"QCN={path}", "--quality", "10,20"), "10,20")
+    refused(call("paper", "table1", "--json", image), "0.png", ".json")
+    refused(call("eval_qm", "--GT", "--gtdata", folder_of_photos, "--json", image), "0.png", ".json")
 
 
 def test_figures_are_drawn_from_the_live_modules(call, optional, data):

@@ -101,6 +101,37 @@ def test_nothing_is_overwritten_by_accident(call, album, make_checkpoint):
     assert (album / "a.jpg").read_bytes() == (album / "d.png").read_bytes() == before
 
 
+def test_outputs_that_nobody_can_mean_are_refused_before_the_work(call, album, make_checkpoint, monkeypatch):
+    monkeypatch.setattr("restorer.Restorer.restore_picture", None)  # nothing gets so far
+    path = ("--model", make_checkpoint("qmar"))
+    first, second = album / "a.jpg", album / "b.JPEG"
+    Path("file").write_text("a file")
+    refused(call("restore", album, "-o", "file", *path), "'file' is a file", "folder")
+    refused(call("restore", first, second, "-o", "one.png", *path), "'one.png' names one file")
+    refused(call("restore", first, "-o", "file/out.png", *path), "file/out.png")
+    refused(call("restore", first, "-o", "out.png", "--format", "webp", *path), "--format webp", "'out.png'")
+    refused(call("restore", "", "-o", "out", *path), "empty")
+    assert Path("file").read_text() == "a file" and not Path("one.png").exists() and not Path("out").exists()
+
+
+def test_a_name_that_ends_in_a_slash_is_a_folder(call, album, make_checkpoint):
+    path = ("--model", make_checkpoint("qmar", identity=True))
+    assert call("restore", album / "a.jpg", "-o", "new/", *path).code == 0
+    assert call("restore", album / "a.jpg", album / "b.JPEG", "-o", "new.png/", *path).code == 0
+    assert Path("new/a.png").exists() and Path("new.png/b.png").exists()
+
+
+def test_files_in_folders_that_are_left_alone_are_told(call, album, make_checkpoint):
+    path = ("--model", make_checkpoint("qmar", identity=True))
+    (album / "a.jpg").rename(album / "a.JFIF")
+    (album / "nested" / "c.jpg").rename(album / "nested" / "c")
+    (album / "notes.txt").write_text("notes")
+    done = call("restore", album, "-o", "out", *path)
+    assert done.code == 0 and "restored 3 of 3" in done.out and Path("out/a.png").exists()
+    assert "2 files were left alone" in done.err and "notes.txt" in done.err and "nested/c" in done.err
+    assert "left alone" not in call("restore", album / "gray.jpg", "-o", "out2", *path).err
+
+
 def test_what_is_not_there_is_told(call, album, make_checkpoint):
     refused(call("restore", "none.jpg"), "'none.jpg' does not exist")
     refused(call("restore", album / "a.jpg", "--model", "none.pth"), "none.pth", "does not exist")

@@ -128,6 +128,10 @@ def training_files(options: Namespace) -> tuple[list[Path], list[Path]]:
     files, held_out = split_holdout(image_files(options.imgGTRoot), options.holdout)
     if not files:
         raise UserError(f"--holdout {options.holdout} leaves no image of {options.imgGTRoot!r} to train on")
+    if options.holdout and not held_out:
+        raise UserError(
+            f"--holdout {options.holdout} holds no image out: no folder of {options.imgGTRoot!r} has so many"
+        )
     return files, held_out
 
 

@@ -51,6 +51,8 @@ def load(path: str | Path) -> dict[str, Any]:
         UserError: if the file is missing, damaged or no checkpoint.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"the checkpoint {str(path)!r} is a folder: give a .pth file")
     if not path.is_file():
         raise UserError(f"the checkpoint {str(path)!r} does not exist")
     try:
@@ -78,7 +80,7 @@ def build_network(content: dict[str, Any]) -> nn.Module:
     """The network of a checkpoint, with its weights.
 
     Raises:
-        UserError: if weights and description contradict each other.
+        UserError: if weights and description contradict each other, or a weight is not finite.
     """
     try:
         network = nets.build(content["net"], content["arguments"])
@@ -86,6 +88,12 @@ def build_network(content: dict[str, Any]) -> nn.Module:
     except Exception as error:  # the file's own words decide what fails, and how
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"the checkpoint's weights do not fit its own description: {reason}") from None
+    broken = [name for name, weight in content["model"].items() if not weight.isfinite().all()]
+    if broken:
+        raise UserError(
+            f"the checkpoint's weights {', '.join(broken)[:100]} are not finite numbers: its training diverged, take "
+            "an earlier one"
+        )
     return network
 
 

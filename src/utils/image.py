@@ -11,8 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from utils.errors import UserError
 from utils.files import atomic_write
 
-SUFFIXES = frozenset([".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".jpe", ".webp", ".ppm", ".pgm", ".pnm"])
-JPEG_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe"))
+JPEG_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi"))
+SUFFIXES = JPEG_SUFFIXES | {".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"}
 COLOR_MODES = {"RGB": 3, "L": 1}
 """Colour mode -> channels. 'L' is MATLAB's Y (16..235), not Pillow's 'L'."""
 
@@ -36,10 +36,22 @@ def check_color_mode(mode: str) -> str:
 
 
 def image_files(folder: str | Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
-    """All image files below ``folder`` in sorted order; links to folders are followed, each folder once.
+    """All files below ``folder`` with an image's suffix, in sorted order (see `files_below`).
 
     Raises:
         UserError: if the folder is missing or holds no such file, or one below it can't be read.
+    """
+    found = [file for file in files_below(folder) if file.suffix.lower() in suffixes]
+    if not found:
+        raise UserError(f"the folder {str(folder)!r} holds no image ({' '.join(sorted(suffixes))})")
+    return found
+
+
+def files_below(folder: str | Path) -> list[Path]:
+    """All files below ``folder`` but hidden ones, sorted; links to folders are followed, each folder once.
+
+    Raises:
+        UserError: if the folder is missing, or one below it can't be read.
     """
 
     def unreadable(error: OSError) -> None:
@@ -56,9 +68,7 @@ def image_files(folder: str | Path, suffixes: frozenset[str] = SUFFIXES) -> list
             continue
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in files if Path(name).suffix.lower() in suffixes and name[0] != "."]
-    if not found:
-        raise UserError(f"the folder {str(folder)!r} holds no image ({' '.join(sorted(suffixes))})")
+        found += [Path(place, name) for name in files if name[0] != "."]
     return sorted(found)
 
 

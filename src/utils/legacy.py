@@ -79,6 +79,10 @@ class LegacyCheckpoint(NamedTuple):
     options: dict[str, Any]
 
 
+class NoCheckpoint(pickle.UnpicklingError):
+    """The reason for which a file is not taken, for its user."""
+
+
 class _Record:
     """A pickled object of an admitted class: its attributes, no behaviour."""
 
@@ -86,7 +90,7 @@ class _Record:
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict):
-            raise pickle.UnpicklingError(f"{self.kind} has no plain attributes")
+            raise NoCheckpoint(f"{self.kind} has no plain attributes")
         self.__dict__.update(state)
 
 
@@ -96,7 +100,7 @@ RECORDS = {name: type(name.rsplit(".", 1)[1], (_Record,), {"kind": name}) for na
 def _rebuild_tensor(storage, offset, size, stride, *_) -> torch.Tensor:
     """A tensor on ``storage`` (1-D tensor), no larger than that; its bounds are checked by as_strided."""
     if math.prod(size) > storage.numel():
-        raise pickle.UnpicklingError("a tensor is larger than its storage")
+        raise NoCheckpoint("a tensor is larger than its storage")
     return storage.as_strided(tuple(size), tuple(stride), int(offset))
 
 
@@ -140,17 +144,17 @@ class _Unpickler(pickle._Unpickler):
         path = f"{module}.{name}"
         found = RECORDS.get(path) or FUNCTIONS.get(path)
         if found is None:
-            raise pickle.UnpicklingError(f"it names {path}, which no checkpoint of these networks needs")
+            raise NoCheckpoint(f"it names {path}, which no checkpoint of these networks needs")
         return found
 
     def persistent_load(self, identity: Any) -> Any:
         if not isinstance(identity, tuple) or not identity:
-            raise pickle.UnpicklingError("it refers to something outside the file")
+            raise NoCheckpoint("it refers to something outside the file")
         if identity[0] == "module":  # the class, then its source file and text, which nobody needs
             return identity[1]
         if identity[0] == "storage" and len(identity) >= 5:
             return self.storages.get(*identity[1:5])
-        raise pickle.UnpicklingError("it refers to something that is neither a module nor a storage")
+        raise NoCheckpoint("it refers to something that is neither a module nor a storage")
 
 
 class _Storages:
@@ -163,11 +167,11 @@ class _Storages:
     def get(self, dtype: torch.dtype, key: str, _location: str, count: int) -> torch.Tensor:
         """The 1-D tensor of storage ``key``."""
         if not isinstance(dtype, torch.dtype) or not isinstance(count, int) or count < 0:
-            raise pickle.UnpicklingError("a storage is not described as torch does")
+            raise NoCheckpoint("a storage is not described as torch does")
         if key not in self.tensors:
             self.limit -= count * dtype.itemsize
             if self.limit < 0:
-                raise pickle.UnpicklingError("its tensors are larger than the file")
+                raise NoCheckpoint("its tensors are larger than the file")
             self.tensors[key] = torch.zeros(count, dtype=dtype)
         return self.tensors[key]
 
@@ -175,9 +179,7 @@ class _Storages:
         """Copy little-endian ``data`` into storage ``key``."""
         tensor = self.tensors[key]
         if len(data) != tensor.numel() * tensor.itemsize:
-            raise pickle.UnpicklingError(
-                f"storage {key} holds {len(data)} bytes, not {tensor.numel() * tensor.itemsize}"
-            )
+            raise NoCheckpoint(f"storage {key} holds {len(data)} bytes, not {tensor.numel() * tensor.itemsize}")
         if data:
             tensor.copy_(torch.frombuffer(bytearray(data), dtype=tensor.dtype))
 
@@ -193,7 +195,7 @@ def _read_zip(path: Path) -> Any:
         for key, tensor in storages.tensors.items():
             entry = archive.getinfo(f"{prefix}data/{key}")
             if entry.file_size != tensor.numel() * tensor.itemsize:
-                raise pickle.UnpicklingError(f"storage {key} has the wrong size")
+                raise NoCheckpoint(f"storage {key} has the wrong size")
             storages.fill(key, archive.read(entry))
     return result
 
@@ -203,14 +205,14 @@ def _read_stream(path: Path) -> Any:
     storages = _Storages(path.stat().st_size)
     with open(path, "rb") as file:
         if _Unpickler(file, storages).load() != MAGIC or _Unpickler(file, storages).load() != PROTOCOL:
-            raise pickle.UnpicklingError("it is not a torch checkpoint")
+            raise NoCheckpoint("it is not a torch checkpoint")
         _Unpickler(file, storages).load()  # byte order and sizes of C types: always little-endian in practice
         result = _Unpickler(file, storages).load()
         for key in _Unpickler(file, storages).load():
             (count,) = struct.unpack("<q", file.read(8))
             tensor = storages.tensors[key]
             if count != tensor.numel():
-                raise pickle.UnpicklingError(f"storage {key} has the wrong size")
+                raise NoCheckpoint(f"storage {key} has the wrong size")
             storages.fill(key, file.read(count * tensor.itemsize))
     return result
 
@@ -249,7 +251,7 @@ def load(path: str | Path) -> LegacyCheckpoint:
         while isinstance(module, _Record) and module.kind.endswith(".DataParallel"):
             module = module.__dict__["_modules"]["module"]
         if not isinstance(module, _Record) or module.kind not in NETWORKS:
-            raise pickle.UnpicklingError("it holds no network of this project")
+            raise NoCheckpoint("it holds no network of this project")
         options = content.get("opt") if isinstance(content, dict) else None
         options = options if isinstance(options, dict) else vars(options) if isinstance(options, _Record) else {}
         plain = {key: value for key, value in options.items() if isinstance(value, str | int | float | bool | None)}
@@ -267,6 +269,5 @@ def load(path: str | Path) -> LegacyCheckpoint:
 
 def _reason(error: Exception) -> str:
     """What is wrong with a file, on one line of bounded length."""
-    told = isinstance(error, pickle.UnpicklingError | zipfile.BadZipFile | OSError)
-    reason = str(error) if told else f"it is damaged or no checkpoint ({type(error).__name__}: {error})"
+    reason = str(error) if isinstance(error, NoCheckpoint | OSError) else "it is damaged or no checkpoint"
     return " ".join(reason.split())[:300]
