@@ -189,6 +189,11 @@ def training_parser() -> Parser:
     group.add_argument(
         "--init", default="published", help="published, or identity: start as the identity on the pixels"
     )
+    group.add_argument(
+        "--revive",
+        action="store_true",
+        help="before each epoch, draw anew what is dead: features that never fire, a global branch blind to its image",
+    )
     group.add_argument("--global_feats", type=size, default=32, help="features of QGCN's first global layer")
     group.add_argument("--global_hidden", type=size, default=1024, help="width of QGCN's global fully connected layer")
 

@@ -21,11 +21,13 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 import dataset
 import evaluation
 import nets
+from dataset.crops import SampleKey
 from engine import tile_side, train_one_epoch
 from jpeg.codec import get_codec
 from loss import build_loss
 from model import Model
 from nets.gray import gray_arguments, gray_weights
+from nets.revive import revive
 from optimizer import build_optimizer
 from utils import checkpoint, distributed
 from utils.errors import UserError
@@ -39,6 +41,9 @@ LAST, BEST = "model_last.pth", "model_best.pth"
 
 SAME_REQUEST = 3.0
 """Seconds within which signals count as one: a terminal and a launcher both pass on a single Ctrl-C."""
+
+REVIVAL = 64
+"""Samples in which a feature must fire once not to count as dead (--revive)."""
 
 ARCHITECTURE = (
     "net", "n_colors", "in_channel", "out_channel", "in_glo_channel", "n_resblocks", "n_feats", "res_scale",
@@ -285,6 +290,8 @@ class Training:
         """The rest of the epoch in progress; False if it was cut short."""
         options, progress = self.options, self.progress
         self.sampler.set_position(progress.epoch, progress.samples)
+        if options.revive and not progress.samples:
+            self._revive()
         name = f"epoch {progress.epoch + 1}" + ("" if options.minutes else f"/{options.nEpochs}")
         self.bar = tqdm(
             desc=name,
@@ -307,6 +314,25 @@ class Training:
                 before_step=self._before_step,
                 after_step=self._after_step,
             )
+
+    def _revive(self) -> None:
+        """Revive what is dead at the start of an epoch (--revive), in the averaged weights alike."""
+        order = self.sampler.image_order()[:REVIVAL]
+        keys = [SampleKey(self.progress.epoch, index, int(image), 1.0) for index, image in enumerate(order)]
+        batch = self.batches.dataset.__getitems__(keys).to(self.device)
+        loader = dataset.get_loader(self.options.dataloader)
+        inputs = loader.network_input(batch.compressed, batch.tables, loader.whole_image(batch.compressed))
+        before = {name: weight.clone() for name, weight in self.network.state_dict().items()}
+        names = revive(self.network, inputs, torch.Generator().manual_seed(self.options.seed + self.progress.epoch))
+        state = self.network.state_dict()
+        changed = {name: state[name] != before[name] for name in names}
+        if self.average is not None:
+            averaged = self.average.module.state_dict()
+            for name, where in changed.items():
+                averaged[name][where] = state[name][where]
+        if names:
+            count = sum(int(where.sum()) for where in changed.values())
+            log.info("epoch %d: %d weights of dead features drawn anew", self.progress.epoch + 1, count)
 
     def _before_step(self) -> None:
         rate = self.schedule(self._position(), self.progress.step)
@@ -425,8 +451,11 @@ def train(options: Namespace, state: dict[str, Any] | None, *, command: list[str
     distributed.start(device)
     log.setLevel(logging.INFO if distributed.rank() == 0 else logging.ERROR)
     try:
+        # Gradients of what has died fade into denormal numbers, which make a processor's step several times as slow.
+        torch.set_flush_denormal(True)
         return Training(options, state, resumed=bool(options.resume), command=command).run()
     finally:
+        torch.set_flush_denormal(False)
         distributed.stop()
 
 

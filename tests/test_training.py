@@ -340,11 +340,11 @@ def test_a_compiled_network_learns_the_same(call, folder_of_photos):
     assert all(torch.allclose(plain[key], compiled[key], atol=1e-5) for key in plain)
 
 
-@pytest.mark.parametrize(("start", "optimizer"), [("torchrun", "adam"), ("--gpus", "muon")])
-def test_two_processes_learn_what_one_does(call, folder_of_photos, start, optimizer):
+@pytest.mark.parametrize(("start", "more"), [("torchrun", []), ("--gpus", ["--optimizer", "muon", "--revive"])])
+def test_two_processes_learn_what_one_does(call, folder_of_photos, start, more):
     # 37 samples in steps of 4: the last step has one sample, so that one process has none.
     words = ["--nEpochs", 2, "--samples_per_epoch", 37, "--log_every", 1, "--lr", 1e-3, "--accumulate", 2]
-    words += ["--optimizer", optimizer, "--validation", "--imgValidRoot", folder_of_photos]
+    words += [*more, "--validation", "--imgValidRoot", folder_of_photos]
     assert train(call, folder_of_photos, *words).code == 0
     common = ["--imgGTRoot", folder_of_photos, "--savedir", "two", *TINY, *words]
     if start == "--gpus":
