@@ -312,7 +312,7 @@ def draw_gains(gains: Gains):
     axis.set_ylabel("gain in PSNR over the JPEG, dB")
     axis.set_title(f"{gains.data}; codec {gains.codec}; thick: the qualities trained on", fontsize=10)
     axis.grid(alpha=0.3)
-    axis.legend()
+    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1))  # beside the curves, however many
     return figure
 
 
