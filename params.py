@@ -466,6 +466,13 @@ def projection_benchmark_parser() -> Parser:
     return parser
 
 
+def global_branch_benchmark_parser() -> Parser:
+    """Options of benchmarks/global_branch.py."""
+    parser = _benchmark_parser("global_branch.py", "What the global branch of a QGCN is worth.", "10,50")
+    _add_model(parser, "checkpoint of QGCN (default: the one for colour shipped in checkpoint/)")
+    return parser
+
+
 def estimation_benchmark_parser() -> Parser:
     """Options of benchmarks/estimate.py."""
     description = (

@@ -73,7 +73,7 @@ def find_inputs(inputs: Sequence[str], *, any_format: bool = False) -> tuple[lis
     Returns:
         The files and their places; and the files in folders that are none by their names.
     """
-    from utils.image import JPEG_SUFFIXES, SUFFIXES, files_below, image_files
+    from utils.image import JPEG_SUFFIXES, SUFFIXES, sorted_out
 
     found, others = [], []
     for text in inputs:
@@ -84,9 +84,9 @@ def find_inputs(inputs: Sequence[str], *, any_format: bool = False) -> tuple[lis
         before = len(found)
         for match in matches:
             if match.is_dir():
-                files = image_files(match, SUFFIXES if any_format else JPEG_SUFFIXES)
+                files, rest = sorted_out(match, SUFFIXES if any_format else JPEG_SUFFIXES)
                 found += [(file, file.relative_to(match)) for file in files]
-                others += sorted(set(files_below(match)) - set(files))
+                others += rest
             else:
                 found.append((match, Path(match.name)))
         if len(found) == before:

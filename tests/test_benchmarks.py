@@ -52,6 +52,14 @@ def test_projection(folder, make_checkpoint):
     assert float(row[6]) > float(row[5])  # a projected picture is nearer than what a random network makes of it
 
 
+def test_global_branch(folder, make_checkpoint):
+    rows, lines = table("global_branch.py", "--gtdata", folder, "--quality", "30", "--model", make_checkpoint("qmarg"))
+    (row,) = rows
+    assert row[0] == "30" and len(row) == 5 and float(row[4]) > 0
+    assert row[2] != row[1] and abs(float(row[2]) - float(row[3])) < 1  # a random network's features hardly differ
+    assert lines[-1].endswith("of 48")
+
+
 def test_speed():
     ways = ["PyTorch, NCHW", "PyTorch", "PyTorch, bf16"]
     lines = printed("restore.py", "--random", 1, "--sizes", "32x24", "64x40", "--repeat", 1, "--ways", *ways)

@@ -66,7 +66,8 @@ def _revive_global(network: nn.Module, global_image: Tensor, generator: torch.Ge
     first, relu, last = network.conv_global_l
     image = global_image.expand(-1, network.in_glo_channel, -1, -1)
     changed: set[nn.Module] = set()
-    hidden = relu(first(network.conv_global(image).flatten(1)))  # B x global_hidden
+    seen = network.conv_global(image).flatten(1)
+    hidden = relu(first(seen))  # B x global_hidden
     if (hidden == hidden[:1]).all():
         last.bias.copy_(last(hidden)[0])
         last.weight.zero_()
@@ -75,7 +76,7 @@ def _revive_global(network: nn.Module, global_image: Tensor, generator: torch.Ge
             if layer in changed:
                 _draw_rows(layer.weight, torch.ones_like(layer.bias, dtype=torch.bool), None, generator)
                 layer.bias.zero_()
-    seen = network.conv_global(image).flatten(1)
+        seen = network.conv_global(image).flatten(1)
     dead = ~(first(seen) > 0).any(0)
     if dead.any():
         _draw_rows(first.weight, dead, seen.mean(0), generator)

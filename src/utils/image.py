@@ -41,10 +41,16 @@ def image_files(folder: str | Path, suffixes: frozenset[str] = SUFFIXES) -> list
     Raises:
         UserError: if the folder is missing or holds no such file, or one below it can't be read.
     """
-    found = [file for file in files_below(folder) if file.suffix.lower() in suffixes]
+    return sorted_out(folder, suffixes)[0]
+
+
+def sorted_out(folder: str | Path, suffixes: frozenset[str]) -> tuple[list[Path], list[Path]]:
+    """The files of `image_files`, which raises what it says, and all others below ``folder``."""
+    files = files_below(folder)
+    found = [file for file in files if file.suffix.lower() in suffixes]
     if not found:
         raise UserError(f"the folder {str(folder)!r} holds no image ({' '.join(sorted(suffixes))})")
-    return found
+    return found, [file for file in files if file.suffix.lower() not in suffixes]
 
 
 def files_below(folder: str | Path) -> list[Path]:
