@@ -190,6 +190,11 @@ def training_parser() -> Parser:
         "--init", default="published", help="published, or identity: start as the identity on the pixels"
     )
     group.add_argument(
+        "--hold_identity",
+        action="store_true",
+        help="with --init identity, keep as they are the weights by which QGCN carries the pixels",
+    )
+    group.add_argument(
         "--revive",
         action="store_true",
         help="before each epoch, draw anew what is dead: features that never fire, a global branch blind to its image",

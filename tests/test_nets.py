@@ -13,6 +13,7 @@ import nets
 import params
 from nets import arcnn, base, edsr, qmar, qmarg
 from nets.gray import gray_arguments, gray_weights
+from optimizer import build_optimizer
 from utils.errors import UserError
 
 GOLDEN = Path(__file__).parent / "golden" / "state_dicts.json"
@@ -195,6 +196,33 @@ def test_everything_can_learn_from_the_identity_start(name):
         (network(x) - 0.3).square().mean().backward()
         optimizer.step()
     assert [key for key, value in network.state_dict().items() if torch.equal(value, before[key])] == []
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_held_identity_stays_while_the_rest_learns_what_to_add(channels, optimizer):
+    network = nets.build("qmarg", network_arguments("qmarg", channels, n_feats=28)).double()
+    nets.initialise(network, "identity")
+    nets.hold_identity(network)
+    optimizer = build_optimizer(optimizer, network, 0.01)
+    x = random_input("qmarg", network)
+    pixels = x[0][:, :channels]
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    for _ in range(3):
+        optimizer.zero_grad()
+        (network(x) - 0.3).square().mean().backward()
+        optimizer.step()
+    state = network.state_dict()
+    assert [key for key in state if torch.equal(state[key], before[key])] == []  # something of every layer learns
+    with torch.no_grad():
+        assert (network(x) - pixels).abs().max() > 1e-3
+        network.conv_output.weight[:, channels:] = 0  # all that was added to the pixels
+        torch.testing.assert_close(network(x), pixels, rtol=0, atol=1e-12)
+
+
+def test_holding_the_identity_is_for_qgcn():
+    with pytest.raises(UserError, match="--hold_identity is for QGCN"):
+        nets.hold_identity(nets.build("qmar", network_arguments("qmar")))
 
 
 def test_the_identity_start_says_what_it_needs():

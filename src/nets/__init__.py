@@ -102,6 +102,17 @@ def initialise(network: nn.Module, start: str) -> None:
         network.initialise_identity()
 
 
+def hold_identity(network: nn.Module) -> None:
+    """Apply --hold_identity: what --init identity sets to carry the pixels stays as it is in training.
+
+    Raises:
+        UserError: for a network other than QGCN.
+    """
+    if not hasattr(network, "hold_identity"):
+        raise UserError("--hold_identity is for QGCN: the other networks don't need it, leave it out")
+    network.hold_identity()
+
+
 def recompute_activations(network: nn.Module) -> None:
     """Apply --checkpoint_activations: less memory in training for a second forward pass through residual blocks.
 

@@ -90,6 +90,13 @@ def set_delta(convolution: nn.Conv2d, output: int, taps: dict[int, float], at: t
         convolution.bias[output] = 0
 
 
+def hold(parameter: nn.Parameter, where: slice | tuple[slice, ...]) -> None:
+    """Keep the entries ``where`` of a parameter as they are: their gradient is zero from now on."""
+    mask = torch.ones_like(parameter)
+    mask[where] = 0
+    parameter.register_hook(lambda gradient: gradient * mask)
+
+
 def need_features(n_feats: int, carriers: int) -> None:
     """Raise UserError if ``n_feats`` features can't hold the ``carriers`` of an identity start."""
     if n_feats < carriers:

@@ -9,6 +9,7 @@ from nets.base import (
     branch_halo,
     conv3x3,
     downscale,
+    hold,
     initialise_published,
     need_features,
     set_delta,
@@ -19,6 +20,9 @@ GLOBAL_SIZE = 112
 """Side of the resized image that the global branch sees, pixels (paper section III-C)."""
 GLOBAL_MULTIPLES = (1, 2, 4, 4)
 """Features of the global branch's four steps, as multiples of the first one's: 32, 64, 128, 128 as published."""
+
+LIFT = 1.1
+"""What `Net.initialise_identity` adds to the pixels, in [-1, 1], to bring them through a ReLU."""
 
 
 def global_convolutions(in_channels: int, features: int) -> nn.Sequential:
@@ -129,15 +133,17 @@ class Net(nn.Module):
     def initialise_identity(self) -> None:
         """Start as the identity on the pixels, which the published initialisation takes thousands of steps to reach.
 
-        Without a full-resolution skip, and with ReLU on the way, each of the four sub-pixels of each channel takes
-        two carrier features, its positive and its negative part, from downscale to conv_mid. The residual blocks
-        add nothing to the carriers yet; the other features start as published, and everything can learn.
+        There is no full-resolution skip, so features of the branch carry each of the four sub-pixels of each channel.
+        Through downscale's ReLU, which has no bias, a sub-pixel takes two carriers, its positive and its negative
+        part; conv_res_mid's bias lifts it above zero, and one is enough from there to conv_mid. The residual blocks
+        add nothing to the carriers yet, and most other features pass conv_res_mid as they are.
         """
-        channels = self.conv_output.out_channels
-        carriers = channels * HALF**2 * 2
-        need_features(self.conv_input.out_channels, carriers)
-        for block in (*self.residual1, *self.residual2):
-            block.conv2.weight[:carriers] = 0
+        channels, carriers, lifted = self._carriers()
+        features = self.conv_input.out_channels
+        need_features(features, carriers)
+        for blocks, count in ((self.residual1, carriers), (self.residual2, lifted)):
+            for block in blocks:
+                block.conv2.weight[:count] = 0
         before, after = (2.0 if len(blocks) else 1.0 for blocks in (self.residual1, self.residual2))
         for channel in range(channels):
             set_delta(self.conv_input, channel, {channel: 1.0}, (1, 1))
@@ -148,10 +154,36 @@ class Net(nn.Module):
                     positive, negative = 2 * sub_pixel, 2 * sub_pixel + 1
                     set_delta(self.downscale[0], positive, {channel: 1.0}, (1 + row, 1 + column))
                     set_delta(self.downscale[0], negative, {channel: -1.0}, (1 + row, 1 + column))
-                    for carrier in (positive, negative):
-                        set_delta(self.conv_res_mid, carrier, {carrier: 1 / before}, (1, 1))
-                    set_delta(self.conv_mid, sub_pixel, {positive: 1 / after, negative: -1 / after}, (1, 1))
+                    set_delta(self.conv_res_mid, sub_pixel, {positive: 1 / before, negative: -1 / before}, (1, 1))
+                    self.conv_res_mid.bias[sub_pixel] = LIFT
+                    set_delta(self.conv_mid, sub_pixel, {sub_pixel: 1 / after}, (1, 1))
                     set_delta(self.upscale[0], sub_pixel, {sub_pixel: 1.0}, (1, 1))
+                    self.upscale[0].bias[sub_pixel] = -LIFT
+        for feature in range(carriers, features):
+            set_delta(self.conv_res_mid, feature, {feature: 1 / before}, (1, 1))
+
+    def hold_identity(self) -> None:
+        """Keep from learning what `initialise_identity` sets to carry the pixels, as if there were a skip.
+
+        The branch then learns what to add to the pixels. Otherwise every step disturbs the carriers in all layers, and
+        the residual blocks, which write to them at once, learn more slowly (docs/recipes.md). Call it on the
+        network's final device.
+        """
+        channels, carriers, lifted = self._carriers()
+        hold(self.conv_input.weight, slice(channels))
+        hold(self.downscale[0].weight, slice(carriers))
+        for blocks, count in ((self.residual1, carriers), (self.residual2, lifted)):
+            for block in blocks:
+                hold(block.conv2.weight, slice(count))
+        for layer in (self.conv_res_mid, self.conv_mid, self.upscale[0]):
+            for parameter in layer.parameters():
+                hold(parameter, slice(lifted))
+        hold(self.conv_output.weight, (slice(None), slice(channels)))
+
+    def _carriers(self) -> tuple[int, int, int]:
+        """Features that carry the pixels: at full resolution, before conv_res_mid, and from there on."""
+        channels = self.conv_output.out_channels
+        return channels, 2 * channels * HALF**2, channels * HALF**2
 
 
 def _with_skip(blocks: ResidualBlocks, features: Tensor) -> Tensor:
