@@ -229,7 +229,7 @@ class Training:
     # ------------------------------------------------------------------------------------------ the run
 
     def run(self) -> int:
-        """Train to the end, or to a signal; returns the exit code."""
+        """Train to the end, or to a signal; returns the exit code, 1 if images were left out that can't be read."""
         options, progress = self.options, self.progress
         self.received, self.received_at = 0, 0.0
         self.started = time.monotonic() - progress.seconds
@@ -253,7 +253,10 @@ class Training:
                 progress.epoch, progress.samples = progress.epoch + 1, 0
                 self._end_epoch()
             log.info("finished after %d steps, %.1f minutes", progress.step, progress.seconds / 60)
-            return 0
+            unreadable = len(self.batches.dataset.images.unreadable)
+            if unreadable:
+                log.warning("exit code 1: %d images can't be read and were left out (see above)", unreadable)
+            return 1 if unreadable else 0
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)

@@ -15,7 +15,8 @@ from utils.image import image_files, luminance
 
 def filled(folder, mode="RGB", place="store"):
     images = ImageStore(place, mode)
-    assert images.add(image_files(folder), progress=False) == []
+    images.add(image_files(folder), progress=False)
+    assert images.unreadable == []
     return images
 
 
@@ -62,7 +63,8 @@ def test_files_that_can_not_be_read_are_told_and_left_out(folder_of_photos):
     (folder_of_photos / "3.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (folder_of_photos / "link.png").symlink_to("nowhere.png")
     images = ImageStore("store", "RGB")
-    sentences = images.add(image_files(folder_of_photos), progress=False)
+    images.add(image_files(folder_of_photos), progress=False)
+    sentences = images.unreadable
     assert len(sentences) == 3 and len(images) == 4 == len(images.sources) == len(os.listdir("store"))
     for name, sentence in zip(("1.png", "3.png", "link.png"), sentences, strict=True):
         assert f"{name}' can't be read: " in sentence

@@ -246,7 +246,7 @@ def test_images_that_can_not_be_used_are_named_and_counted(call, folder_of_photo
     (folder_of_photos / "text.jpg").write_text("no image")
     Image.new("RGB", (31, 64)).save(folder_of_photos / "small.bmp")
     done = train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4)
-    assert done.code == 0
+    assert done.code == 1 and Path("checkpoint/run/model_last.pth").exists()
     for words in ("broken.png", "text.jpg", "left out 2 of 9 images that can't be read", "left out 1 images smaller"):
         assert done.err.count(words) == 1, words
     assert "small.bmp" in done.err and "6 images" in done.err

@@ -83,11 +83,11 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
         raise UserError(f"--batchSize {options.batchSize} is smaller than the number of processes, {world}")
     codec = get_codec(options.codec)
     store = ImageStore(options.store, options.colorMode)
-    skipped = store.add(files, workers=os.cpu_count() or 1, progress=rank == 0)
-    for sentence in skipped if rank == 0 else ():
+    store.add(files, workers=os.cpu_count() or 1, progress=rank == 0)
+    for sentence in store.unreadable if rank == 0 else ():
         log.warning("left out: %s", sentence)
-    if skipped and rank == 0:
-        log.warning("left out %d of %d images that can't be read", len(skipped), len(files))
+    if store.unreadable and rank == 0:
+        log.warning("left out %d of %d images that can't be read", len(store.unreadable), len(files))
     crops = disjoint_crops(store.shapes, options.size)
     small = [str(source) for source, count in zip(store.sources, crops, strict=True) if not count]
     if small and rank == 0:

@@ -28,6 +28,9 @@ class ImageStore:
     Args:
         folder: where the store lies.
         mode: 'RGB' or 'L' (see utils.image.to_mode).
+
+    Attributes:
+        unreadable: a sentence for each file that was left out because it can't be read.
     """
 
     def __init__(self, folder: str | Path, mode: str):
@@ -35,26 +38,21 @@ class ImageStore:
         self.sources: list[Path] = []
         self.files: list[Path] = []
         self.shapes: list[tuple[int, int, int]] = []
+        self.unreadable: list[str] = []
 
-    def add(self, paths: Sequence[Path], *, workers: int = 1, progress: bool = True) -> list[str]:
-        """Decode what is not stored yet and append all images in the order of ``paths``.
-
-        Returns:
-            A sentence for each file that can't be read; those are left out.
-        """
+    def add(self, paths: Sequence[Path], *, workers: int = 1, progress: bool = True) -> None:
+        """Decode what is not stored yet and append all images that can be read in the order of ``paths``."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        skipped = []
         with ThreadPoolExecutor(max(1, workers)) as pool:
             results = pool.map(self._store, paths)
             bar = tqdm(results, "decoding images", len(paths), disable=not progress, leave=False)
             for source, result in zip(paths, bar, strict=True):
                 if isinstance(result, UserError):
-                    skipped.append(str(result))
+                    self.unreadable.append(str(result))
                 else:
                     self.sources.append(source)
                     self.files.append(result[0])
                     self.shapes.append(result[1])
-        return skipped
 
     def _store(self, path: Path) -> tuple[Path, tuple[int, int, int]] | UserError:
         """Make sure that ``path`` is stored: its file and shape, or why it can't be."""
