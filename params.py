@@ -420,8 +420,8 @@ def _add_measurement(parser: Parser, codec: str) -> None:
     )
 
 
-def _add_output(parser: Parser, default: str) -> None:
-    parser.add_argument("-o", "--output", default="", metavar="FILE", help=f"PNG to write (default: {default})")
+def _add_output(parser: Parser, default: str, content: str = "PNG to write") -> None:
+    parser.add_argument("-o", "--output", default="", metavar="FILE", help=f"{content} (default: {default})")
 
 
 def paper_parser() -> Parser:
@@ -442,7 +442,7 @@ def paper_parser() -> Parser:
     command.add_argument(
         "--quality", type=quality_list, default=",".join(map(str, range(5, 100, 5))), help="quality factors"
     )
-    _add_output(command, "figs/generalize.png")
+    _add_output(command, "figs/generalize.png", "PNG to write, and a CSV of its name beside it")
     command = commands.add_parser("compare", help="one image as each method shows it, with a zoomed crop")
     command.add_argument("image", metavar="IMAGE", help="the ground truth")
     _add_models(command)

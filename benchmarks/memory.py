@@ -59,7 +59,7 @@ def main() -> None:
     import torch
 
     import nets
-    from engine import MEMORY, tile_side
+    from engine import MEMORY, tile_halo, tile_side
     from model import load_model, shipped_checkpoints
 
     path = options.model or shipped_checkpoints("RGB")[0]
@@ -86,7 +86,7 @@ def main() -> None:
         for memory in (None, 1e9, 4e9):
             tile = tile_side(network, memory)
             label = f"default ({MEMORY / 1e6:g}M)" if memory is None else f"{memory / 1e9:g}G"
-            rows.append([name, network.halo, label, tile, round((1 + 2 * network.halo / tile) ** 2, 2)])
+            rows.append([name, network.halo, label, tile, round((1 + 2 * tile_halo(network) / tile) ** 2, 2)])
     print_table(["network", "halo, pixels", "--memory", "tile, pixels", "times the work without tiles"], rows)
 
 

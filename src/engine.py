@@ -130,7 +130,7 @@ def restored_tiles(
     assert tile % BLOCK == 0
     height, width = compressed.pixels.shape[:2]
     tables = torch.tensor(compressed.tables)[None].to(device)
-    halo = -(-network.halo // BLOCK) * BLOCK
+    halo = tile_halo(network)
     network.eval()
     whole = loader.whole_image(_batch_of_one(compressed.pixels).to(device))
     rows_above = compressed.pixels[:0]
@@ -153,6 +153,11 @@ def _batch_of_one(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)[None]
 
 
+def tile_halo(network: nn.Module) -> int:
+    """The halo of a tile, pixels: the network's reach in whole blocks."""
+    return -(-network.halo // BLOCK) * BLOCK
+
+
 def tile_side(network: nn.Module, memory: float | None) -> int:
     """The side of the square tiles for which a network's features take about ``memory`` bytes, a multiple of 8.
 
@@ -163,7 +168,7 @@ def tile_side(network: nn.Module, memory: float | None) -> int:
     Raises:
         UserError: if not even a tile of MIN_TILE fits.
     """
-    halo = -(-network.halo // BLOCK) * BLOCK
+    halo = tile_halo(network)
     side = ((MEMORY if memory is None else memory) / (4 * network.peak_channels)) ** 0.5
     tile = int(side - 2 * halo) // BLOCK * BLOCK
     if memory is None:

@@ -21,7 +21,7 @@ from model import Model, load_model, shipped_checkpoints
 from scoring import Prepared, ThisProcess, prepare, prepare_file, score, scoring_workers
 from utils import distributed
 from utils.errors import UserError
-from utils.files import check_output, write_text
+from utils.files import check_output, name_of, write_text
 from utils.image import check_color_mode, image_files, output_names, sample_photographs
 from utils.metric import Metrics, get_protocol
 
@@ -34,12 +34,18 @@ FEW_IMAGES = 16
 """Fewer images are evaluated without worker processes, which take a second to start."""
 
 DATASETS = {
-    "LIVE1": ("LIVE1", "LIVE1/refimgs", "live1"),
-    "BSDS500": ("BSDS500/test", "BSDS500/images/test", "BSR/BSDS500/data/images/test", "BSDS500"),
-    "DIV2K": ("DIV2K/DIV2K_valid_HR", "DIV2K_valid_HR", "DIV2K"),
+    "LIVE1": ("LIVE1/refimgs", "LIVE1", "live1"),
+    "BSDS500": (
+        "BSDS500/test",
+        "BSDS500/images/test",
+        "BSDS500/data/images/test",
+        "BSR/BSDS500/data/images/test",
+    ),
+    "DIV2K": ("DIV2K/DIV2K_valid_HR", "DIV2K_valid_HR"),
     "Classic5": ("Classic5", "classic5"),
 }
-"""Data set -> where its images may lie under --dataroot; the first that exists is used."""
+"""Data set -> where its images may lie under --dataroot; the first that exists is used. None holds other images, too
+(a release's training or distorted ones)."""
 
 SCRIPTS = {"jpeg": "eval.py", "jpeg_qm": "eval_qm.py", "jpeg_qmg": "eval_qmg.py"}
 """A network's loader -> the script that evaluates it."""
@@ -150,9 +156,7 @@ def evaluate(
         scored.append(workers.submit(score, shown, image.ground_truth, metrics, targets))
         if len(scored) > LOOK_AHEAD:
             scored[-LOOK_AHEAD - 1].result()  # an error is told at once, and no heap of pictures waits
-    rows = [
-        {"name": name.as_posix(), **_row(future.result())} for (_, name, _), future in zip(mine, scored, strict=True)
-    ]
+    rows = [{"name": name_of(name), **_row(future.result())} for (_, name, _), future in zip(mine, scored, strict=True)]
     return distributed.gather(rows)
 
 

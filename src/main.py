@@ -16,13 +16,13 @@ def main(argv: list[str] | None = None) -> int:
     from utils import distributed
 
     with log_to_terminal():
-        state = None
+        state, changes = None, []
         if options.resume:
-            options, state = resume_options(options, given)
+            options, state, changes = resume_options(options, given)
         if len(options.gpus) > 1 and not distributed.under_torchrun():
             distributed.choose_device(options.cuda, options.gpus)  # a GPU that is missing is better told here, once
             return distributed.launch(__file__, argv, cuda=options.cuda, gpus=options.gpus)
-        return train(options, state, command=["src/main.py", *argv])
+        return train(options, state, command=["src/main.py", *argv], changes=changes)
 
 
 if __name__ == "__main__":

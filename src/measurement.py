@@ -19,7 +19,7 @@ from evaluation import HEADERS, evaluate_image
 from jpeg.codec import get_codec
 from model import Model, load_model
 from utils.errors import UserError
-from utils.files import check_writable, write_text
+from utils.files import check_writable, name_of, write_text
 from utils.image import load_image
 from utils.metric import get_protocol
 
@@ -163,7 +163,7 @@ def measure(
     marks = {path: fingerprint(path) for path in (*methods, *files)}
 
     def key(file: Path, quality: int, path: str) -> Measured:
-        image = file.relative_to(folder).as_posix()
+        image = name_of(file.relative_to(folder))
         return Measured(data, mode, quality, codec_name, how, marks[path], image, marks[file])
 
     pairs = [(quality, path) for quality in qualities for path in methods]

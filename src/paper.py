@@ -24,7 +24,7 @@ def table(options: Namespace) -> int:
     from utils.files import check_output, write_text
 
     if options.json:
-        check_output(options.json, ".json")
+        check_output(options.json, ".json", [options.per_image] if options.per_image else [])
     published = comparison.read_published(int(options.command[-1]))
     models = {} if options.columns == "JPEG" else comparison.named_models(options.model)
     if options.columns not in ("all", "JPEG"):
@@ -65,8 +65,10 @@ def generalize(options: Namespace) -> int:
     if not models:
         raise UserError("generalize compares checkpoints: give --model NAME=PATH at least once")
     output = Path(options.output) if options.output else FIGURES / "generalize.png"
+    table_file = output.with_suffix(".csv")
     files, _ = find_images(options.gtdata, options.dataroot)
     check_output(output, ".png", files)
+    check_output(table_file, ".csv", [options.per_image] if options.per_image else [])
     gains = comparison.measure_gains(
         models,
         options.gtdata,
@@ -77,7 +79,7 @@ def generalize(options: Namespace) -> int:
         record=measurement.Record(options.per_image),
     )
     print(gains.csv(), end="")
-    write_text(output.with_suffix(".csv"), gains.csv())
+    write_text(table_file, gains.csv())
     save_figure(comparison.draw_gains(gains), output)
     return 0
 

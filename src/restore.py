@@ -4,11 +4,13 @@ As a library: ``from restore import Restorer`` (restorer.Restorer).
 """
 
 import glob
+import itertools
 import os
 import sys
 import threading
 import time
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
@@ -80,18 +82,23 @@ def find_inputs(inputs: Sequence[str], *, any_format: bool = False) -> tuple[lis
         if not text:
             raise UserError("an input is empty (a variable that is not set?): . is the current folder")
         path = Path(text)
-        matches = [path] if path.exists() or path.is_symlink() else map(Path, sorted(glob.glob(text, recursive=True)))
+        if path.exists() or path.is_symlink():
+            matches, root = [path], path if path.is_dir() else path.parent
+        else:
+            matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
+            plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
+            root = Path(*plain)  # the folder whose tree the pattern picks from
         before = len(found)
         for match in matches:
             if match.is_dir():
                 files, rest = sorted_out(match, SUFFIXES if any_format else JPEG_SUFFIXES)
-                found += [(file, file.relative_to(match)) for file in files]
                 others += rest
             else:
-                found.append((match, Path(match.name)))
+                files = [match]
+            found += [(file, file.relative_to(root)) for file in files]
         if len(found) == before:
             raise UserError(f"the input {text!r} does not exist")
-    return found, others
+    return list(dict.fromkeys(found)), others
 
 
 def plan_outputs(
@@ -106,9 +113,18 @@ def plan_outputs(
         resume: leave out what exists.
 
     Raises:
-        UserError: if an output is an input, or exists and neither ``overwrite`` nor ``resume`` is set.
+        UserError: if an output is an input, or exists and neither ``overwrite`` nor ``resume`` is set; with
+            ``resume``, if two inputs have the same place, whose results can't be told apart.
     """
     from utils.image import output_names
+
+    if resume:
+        for place, number in Counter(place for _, place in found).items():
+            if number > 1:
+                raise UserError(
+                    f"{number} inputs are called {str(place)!r}, so that --resume can't tell which are done: "
+                    "give the folder that holds them, or a pattern in quotes"
+                )
 
     if folder and output.exists() and not output.is_dir():
         raise UserError(

@@ -19,7 +19,7 @@ from jpeg.reader import MAX_MEGAPIXELS, Photo, read_photo, turn
 from jpeg.tables import BLOCK, network_tables, standard_tables
 from model import Model, load_model, shipped_checkpoints
 from output import Picture
-from utils.errors import UserError
+from utils.errors import UserError, is_out_of_memory
 from utils.image import COLOR_MODES, pad_to_multiple
 
 BYTES_A_PIXEL = 8
@@ -144,6 +144,10 @@ class Restorer:
             raise UserError(f"{name} can't be read: {error.strerror or error}") from None
         except ValueError as error:
             raise UserError(f"{name} can't be restored: {error}") from None
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(f"{name} takes more memory than there is: a lower --memory makes smaller tiles") from None
 
     def _with_tables(self, photo: Photo) -> Photo:
         """The photo with the tables of --quality or --estimate where it has none of its own."""

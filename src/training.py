@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,10 +30,11 @@ from nets.gray import gray_arguments, gray_weights
 from nets.revive import revive
 from optimizer import build_optimizer
 from utils import checkpoint, distributed
-from utils.errors import UserError
+from utils.errors import UserError, is_out_of_memory
+from utils.files import locked, remove_leftovers
 from utils.image import COLOR_MODES, check_color_mode, image_files
 from utils.metric import get_protocol
-from utils.runlog import RunLog, write_options
+from utils.runlog import OPTIONS, RunLog, write_options
 from utils.schedule import Schedule
 
 CHECKPOINTS = Path("checkpoint")
@@ -50,6 +51,9 @@ ARCHITECTURE = (
     "global_feats", "global_hidden", "colorMode", "dataloader",
 )  # fmt: skip
 """Options that make the network, which a resumed run can't change."""
+
+OF_THE_MACHINE = {"cuda", "gpus"}
+"""Options that a resumed run doesn't inherit: it may go on elsewhere."""
 
 log = logging.getLogger("train")
 
@@ -76,8 +80,8 @@ class Progress:
     loss_steps: int = 0
 
 
-def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict[str, Any]]:
-    """The options to go on with and the checkpoint to go on from.
+def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict[str, Any], list[str]]:
+    """The options to go on with, the checkpoint to go on from, and a sentence for each option that has changed.
 
     Options that the command line gives win over the run's own, which win over the defaults.
 
@@ -106,18 +110,19 @@ def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict
                 f"--{name} {new} differs from {old[name]}, with which {str(path)!r} was trained: "
                 "a resumed run keeps its network"
             )
-    merged = vars(options) | {name: old[name] for name in vars(options) if name in old and name not in given}
+    kept = vars(options).keys() & old.keys() - given - OF_THE_MACHINE
+    merged = vars(options) | {name: old[name] for name in kept}
     folder = CHECKPOINTS / options.savedir
     if "savedir" not in given:
+        if not (path.parent / OPTIONS).exists():
+            raise UserError(f"{str(path)!r} does not lie in a run's folder: give the run one with --savedir NAME")
         merged["savedir"] = os.path.abspath(path.parent)
     elif folder.resolve() != path.parent.resolve() and any(folder.glob("model_*.pth")):
         raise UserError(f"{str(folder)!r} already holds another run: give another --savedir, or leave it out")
     changed = [
         name for name in sorted(given - {"resume", "savedir"}) if name in old and _plain(merged[name]) != old[name]
     ]
-    for name in changed:
-        log.warning("--%s is now %s; it was %s", name, merged[name], old[name])
-    return Namespace(**merged), state
+    return Namespace(**merged), state, [f"--{name} is now {merged[name]}; it was {old[name]}" for name in changed]
 
 
 def _plain(value: Any) -> Any:
@@ -131,8 +136,11 @@ class Training:
     Nothing is written before all of it is built.
     """
 
-    def __init__(self, options: Namespace, state: dict[str, Any] | None, *, resumed: bool, command: list[str]):
-        self.options, self.command = options, command
+    def __init__(
+        self, options: Namespace, state: dict[str, Any] | None, *, command: list[str], changes: Sequence[str] = ()
+    ):
+        self.options, self.command, self.changes = options, command, changes
+        resumed = bool(options.resume)
         self.device = distributed.choose_device(options.cuda, options.gpus)
         self.main = distributed.rank() == 0
         check_color_mode(options.colorMode)
@@ -230,6 +238,10 @@ class Training:
 
     def run(self) -> int:
         """Train to the end, or to a signal; returns the exit code, 1 if images were left out that can't be read."""
+        with locked(self.folder) if self.main else nullcontext():
+            return self._run()
+
+    def _run(self) -> int:
         options, progress = self.options, self.progress
         self.received, self.received_at = 0, 0.0
         self.started = time.monotonic() - progress.seconds
@@ -246,12 +258,21 @@ class Training:
                     raise UserError(
                         f"{error} at step {progress.step + 1}: lower --lr or add --warmup; what was saved before stands"
                     ) from None
+                except (MemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise UserError(
+                        f"the memory is full at step {progress.step + 1}: --accumulate 4 computes a batch in parts, "
+                        "--checkpoint_activations keeps fewer features; what was saved before stands"
+                    ) from None
                 if not finished and not self._out_of_time():
                     self._save(LAST)
                     log.info("stopped by signal %d at step %d; go on with --resume", self.received, progress.step)
                     return 128 + self.received
-                progress.epoch, progress.samples = progress.epoch + 1, 0
+                if finished or progress.samples >= self.sampler.samples:
+                    progress.epoch, progress.samples = progress.epoch + 1, 0
                 self._end_epoch()
+            distributed.barrier()  # or an exit code of 1 would have the others stop the one that still saves
             log.info("finished after %d steps, %.1f minutes", progress.step, progress.seconds / 60)
             unreadable = len(self.batches.dataset.images.unreadable)
             if unreadable:
@@ -264,8 +285,7 @@ class Training:
                 self.run_log.close()
 
     def _open_log(self) -> RunLog:
-        for leftover in self.folder.glob(".*.tmp"):  # of a process killed while it wrote
-            leftover.unlink()
+        remove_leftovers(self.folder)
         run_log = RunLog(self.folder, self.progress.step)
         write_options(self.folder, self._options(), self.command)
         options, progress = self.options, self.progress
@@ -273,6 +293,8 @@ class Training:
             "%s: %d parameters, %s", nets.kind(options.net).title, nets.parameter_count(self.network), self.arguments
         )
         log.info("%d images, %d samples an epoch", len(self.batches.dataset.images), self.sampler.samples)
+        for change in self.changes:
+            log.warning("%s", change)
         if progress.step:
             log.info("resumed at epoch %d, sample %d, step %d", progress.epoch + 1, progress.samples, progress.step)
         return run_log
@@ -389,15 +411,19 @@ class Training:
             self.run_log.row(**values, **validation)
 
     def _end_epoch(self) -> None:
-        """Validate and save after an epoch."""
+        """Validate and save after an epoch, or what there was time for of one."""
         validation = self._validate() if self.validation else {}
         self._log_row(**validation)
         if validation.get("psnr", float("-inf")) > self.progress.best:
             self.progress.best = validation["psnr"]
             if self.main:
                 checkpoint.save(self.folder / BEST, self._content())
-        self._save(f"model_epoch_{self.progress.epoch}.pth")
+        self._save(f"model_epoch_{self._begun_epochs()}.pth")
         self._save(LAST)
+
+    def _begun_epochs(self) -> int:
+        """Epochs so far, the last of which may not be finished."""
+        return self.progress.epoch + (self.progress.samples > 0)
 
     def _validate(self) -> dict[str, float]:
         """Mean figures on the validation images at --valid_quality, by the function that evaluation uses."""
@@ -416,7 +442,7 @@ class Training:
         figures = {"input_psnr": mean["compressed"]["psnr"], **mean["restored"]}
         log.info(
             "epoch %d: validation at quality %d: PSNR %.3f dB (%+.3f), SSIM %.4f, PSNR-B %.3f dB",
-            self.progress.epoch,
+            self._begun_epochs(),
             options.valid_quality,
             figures["psnr"],
             figures["psnr"] - figures["input_psnr"],
@@ -433,7 +459,7 @@ class Training:
     def _content(self) -> dict[str, Any]:
         """A checkpoint of the weights to use: the averaged ones with --ema."""
         network = self.average.module if self.average is not None else self.network
-        return checkpoint.describe(network, self.options.net, self.arguments, self._options(), self.progress.epoch)
+        return checkpoint.describe(network, self.options.net, self.arguments, self._options(), self._begun_epochs())
 
     def _save(self, name: str) -> None:
         """Write a checkpoint to resume from (first process only)."""
@@ -452,15 +478,18 @@ class Training:
         checkpoint.save(self.folder / name, content)
 
 
-def train(options: Namespace, state: dict[str, Any] | None, *, command: list[str]) -> int:
-    """Train from the start, or from the checkpoint ``state`` if ``options.resume`` is set; returns the exit code."""
+def train(options: Namespace, state: dict[str, Any] | None, *, command: list[str], changes: Sequence[str] = ()) -> int:
+    """Train from the start, or from the checkpoint ``state`` if ``options.resume`` is set; returns the exit code.
+
+    ``changes`` are those of `resume_options`, for the log.
+    """
     device = distributed.choose_device(options.cuda, options.gpus)
     distributed.start(device)
     log.setLevel(logging.INFO if distributed.rank() == 0 else logging.ERROR)
     try:
         # Gradients of what has died fade into denormal numbers, which make a processor's step several times as slow.
         torch.set_flush_denormal(True)
-        return Training(options, state, resumed=bool(options.resume), command=command).run()
+        return Training(options, state, command=command, changes=changes).run()
     finally:
         torch.set_flush_denormal(False)
         distributed.stop()

@@ -18,6 +18,7 @@ import nets
 from jpeg.codec import Compressed, PillowCodec
 from model import load_model
 from utils import checkpoint
+from utils.errors import UserError
 from utils.image import SAMPLE, luminance
 from utils.metric import psnr, psnr_b, ssim
 
@@ -72,6 +73,26 @@ def test_the_sample_photographs_give_the_golden_figures(call, script, name, chan
                 }
             changed = abs(row["restored"]["psnr"] - row["compressed"]["psnr"])
             assert changed > 2 * tolerance["psnr"]  # the network does something
+
+
+def test_a_data_set_is_never_taken_for_another_part_of_its_release(photo):
+    for place in ("DIV2K/DIV2K_train_HR", "BSDS500/data/images/train", "LIVE1/jpeg", "LIVE1/refimgs"):
+        Path("data", place).mkdir(parents=True)
+        Image.fromarray(photo).save(Path("data", place, "a.png"))
+    for name in ("DIV2K", "BSDS500"):
+        with pytest.raises(UserError, match=f"{name} is not in 'data'"):
+            evaluation.find_images(name, "data")
+    assert evaluation.find_images("LIVE1", "data") == ([Path("data/LIVE1/refimgs/a.png")], Path("data/LIVE1/refimgs"))
+    Path("data/BSDS500/data/images/test").mkdir()
+    Image.fromarray(photo).save("data/BSDS500/data/images/test/b.png")
+    assert [file.name for file in evaluation.find_images("BSDS500", "data")[0]] == ["b.png"]
+
+
+def test_names_that_are_no_text_are_evaluated_and_told(call, folder_of_photos):
+    os.rename(folder_of_photos / "1.png", os.fsencode(folder_of_photos) + b"/\xe9\xff.png")
+    done = call("eval_qm", "--GT", "--gtdata", folder_of_photos, "--model", "none", "--save", "pictures")
+    assert done.code == 0 and r"\xe9\xff.png" in done.out, done.err
+    assert r"\xe9\xff.png" in Path("results/pictures/quality_10/metrics.csv").read_text()
 
 
 def test_figures_follow_the_protocol_step_by_step(call, folder_of_photos, photo):

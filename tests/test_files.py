@@ -2,11 +2,13 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from utils import files
-from utils.files import atomic_write, write_text
+from utils.errors import UserError
+from utils.files import atomic_write, check_output, locked, name_of, remove_leftovers, write_text
 
 
 def test_a_file_appears_whole_with_ordinary_permissions(tmp_path):
@@ -50,3 +52,34 @@ def test_places_that_can_not_be_written_to_are_told_and_stay_as_they_are(tmp_pat
     with pytest.raises((NotADirectoryError, FileExistsError)):
         write_text(tmp_path / "file" / "below", "new")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"] and (tmp_path / "file").read_text() == "old"
+
+
+def test_an_output_is_no_input_whether_it_is_there_or_not(tmp_path):
+    here = tmp_path / "here.csv"
+    here.touch()
+    (tmp_path / "link.csv").symlink_to(here)
+    for output, source in (("here.csv", "link.csv"), ("new.csv", "../" + tmp_path.name + "/new.csv")):
+        with pytest.raises(UserError, match="is an input"):
+            check_output(tmp_path / output, ".csv", [tmp_path / source])
+    check_output(tmp_path / "new.csv", ".csv", [here])
+    assert sorted(os.listdir(tmp_path)) == ["here.csv", "link.csv"]
+
+
+def test_a_folder_is_locked_by_one_at_a_time(tmp_path):
+    for _ in range(2):  # what was left is no lock
+        with locked(tmp_path / "run"):
+            refused = pytest.raises(UserError, match="another run is writing into")
+            with refused, locked(tmp_path / "run"):
+                pass
+
+
+def test_leftovers_are_those_of_this_program(tmp_path):
+    for name in (f".{'0a' * 16}.tmp", ".mine.tmp", "file.tmp", f".{'0a' * 16}x.tmp"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [f".{'0a' * 16}x.tmp", ".mine.tmp", "file.tmp"]
+
+
+def test_any_name_can_be_printed():
+    assert name_of(Path("näive") / "a.png") == "näive/a.png"
+    assert name_of(Path(os.fsdecode(b"\xe9\xff.png"))) == r"\xe9\xff.png"

@@ -185,6 +185,9 @@ def test_what_a_csv_of_images_has_is_not_measured_again(call, optional, data, ma
     assert call("paper", "generalize", "--model", f"QCN={other}", *words, "-o", "c.png").code == 0
     assert len(list(csv.DictReader(io.StringIO(Path("images.csv").read_text())))) == 3 * 2 * len(images)
 
+    refused(call("paper", "generalize", "--model", f"QCN={path}", *words, "-o", "images.png"), "images.csv", "input")
+    assert len(list(csv.DictReader(io.StringIO(Path("images.csv").read_text())))) == 3 * 2 * len(images)
+
     Path("notes.csv").write_text("my,notes\n1,2\n")
     refused(call("paper", "generalize", "--model", f"QCN={path}", *words[:-1], "notes.csv"), "notes.csv", "--per_image")
     assert Path("notes.csv").read_text() == "my,notes\n1,2\n"

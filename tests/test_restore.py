@@ -1,6 +1,7 @@
 """Restoring a person's own JPEGs."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from jpeg.codec import Compressed, PillowCodec
 from jpeg.reader import Metadata, Photo, read_photo
 from jpeg.tables import standard_tables
 from model import Model, load_model
+from nets import qmar
 from restore import Restorer, Writing, restore_file
 from restorer import self_ensemble
 from utils.errors import UserError
@@ -360,7 +362,37 @@ def test_patterns(call, album, make_checkpoint):
     model = ("--model", make_checkpoint("qmar"))
     assert "restored 2 of 2" in call("restore", album / "*.jpg", "-o", "one", *model).out
     assert "restored 3 of 3" in call("restore", album / "**" / "*.jpg", "-o", "two", *model).out
+    tree = sorted(path.relative_to(album).with_suffix(".png") for path in album.rglob("*.jpg"))
+    assert sorted(path.relative_to("two") for path in Path("two").rglob("*.png")) == tree  # of the pattern's folder
     refused(call("restore", album / "*.gif", *model), "*.gif", "does not exist")
+
+
+def test_resuming_never_takes_another_input_s_result_for_done(call, album, make_checkpoint):
+    for place in ("x", "z", "y"):
+        (album / place).mkdir()
+        shutil.copy(album / "a.jpg", album / place / "same.jpg")
+    words = ("-o", "out", "--model", make_checkpoint("qmar"))
+    both = (album / "x" / "same.jpg", album / "z" / "same.jpg")
+    assert "restored 2 of 2" in call("restore", *both, *words).out
+    refused(call("restore", *both, album / "y" / "same.jpg", *words, "--resume"), "'same.jpg'", "--resume", "pattern")
+    assert "restored 1 of 1" in call("restore", both[0], both[0], *words, "--resume").out  # one file, named twice
+    assert "1 skipped" in call("restore", both[0], both[0], *words, "--resume").out
+
+
+def test_too_little_memory_fails_one_file_and_the_others_go_on(call, album, make_checkpoint, monkeypatch):
+    forward = qmar.Net.forward
+
+    def short(self, x):
+        if x.shape[2] < 40:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: ...")
+        return forward(self, x)
+
+    monkeypatch.setattr(qmar.Net, "forward", short)
+    with Image.open(album / "a.jpg") as image:
+        image.crop((0, 0, 32, 32)).save(album / "small.jpg")
+    done = call("restore", album, "-o", "out", "--model", make_checkpoint("qmar"))
+    assert done.code == 1 and "restored 4 of 5" in done.out and "Traceback" not in done.err, done.err
+    assert "small.jpg' takes more memory than there is: a lower --memory" in done.err
 
 
 def test_hostile_names_and_places(call, album, make_checkpoint):

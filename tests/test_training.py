@@ -18,7 +18,9 @@ import torch
 from conftest import ROOT, refused, shell
 from PIL import Image
 
-from utils import checkpoint
+from nets import qmar
+from utils import checkpoint, distributed
+from utils.files import locked
 
 TINY = ["--n_feats", 8, "--n_resblocks", 1, "--size", 32, "--batchSize", 4, "--threads", 0, "--store", "store"]
 
@@ -186,6 +188,54 @@ def test_resuming_keeps_the_network_and_says_what_it_can_not_do(call, folder_of_
     assert Path("checkpoint/run/model_last.pth").read_bytes() == before
 
 
+def test_a_run_goes_on_elsewhere(call, folder_of_photos):
+    """On another machine, in another folder, with a trace of what has changed."""
+    assert train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4).code == 0
+    content = checkpoint.load("checkpoint/run/model_last.pth")
+    content["opt"] |= {"cuda": True, "gpus": [3]}  # as of a run on a GPU
+    checkpoint.save(Path("downloads/model_last.pth"), content)
+    Path("downloads/metrics.csv").write_text("mine")
+    refused(call("main", "--resume", "downloads/model_last.pth"), "'downloads/model_last.pth'", "--savedir")
+    assert Path("downloads/metrics.csv").read_text() == "mine"
+    words = ["--resume", "downloads/model_last.pth", "--nEpochs", 2]
+    done = call("main", *words, "--savedir", "new")
+    assert done.code == 0, done.err
+    assert "--nEpochs is now 2; it was 1" in done.err and "it was 1" in Path("checkpoint/new/log.txt").read_text()
+    assert call("main", "--resume", "checkpoint/new", "--nEpochs", 3, "--lr", 1e-5).code == 0
+    options = json.loads(Path("checkpoint/new/options.json").read_text())
+    assert options["options"]["lr"] == 1e-5 and options["options"]["cuda"] is False
+    assert options["earlier"] == [["src/main.py", *map(str, words), "--savedir", "new"]]
+
+
+def test_two_runs_never_share_a_folder(call, folder_of_photos):
+    with locked(Path("checkpoint/run")):
+        done = train(call, folder_of_photos, "--nEpochs", 1)
+    assert done.code == 2 and "error: another run is writing into 'checkpoint/run': give another --savedir" in done.err
+    assert list(Path("checkpoint/run").iterdir()) == []
+    assert train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4).code == 0
+
+
+def test_too_little_memory_is_told_with_what_saves_some(call, folder_of_photos, monkeypatch):
+    def short(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(qmar.Net, "forward", short)
+    done = train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4)
+    assert done.code == 2 and "error: the memory is full at step 1: --accumulate 4" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_scheduler_s_choice_of_gpus_is_kept(tmp_path, monkeypatch, capfd):
+    program = tmp_path / "show.py"
+    program.write_text("import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['LOCAL_RANK'])")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert distributed.launch(str(program), [], cuda=True, gpus=[0, 2]) == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,5,7")
+    assert distributed.launch(str(program), [], cuda=True, gpus=[0, 2]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert sorted(lines[:2]) == ["0,2 0", "0,2 1"] and sorted(lines[2:]) == ["GPU-a,7 0", "GPU-a,7 1"]
+
+
 def test_pretrained_weights_are_the_start(call, folder_of_photos, make_checkpoint):
     path = make_checkpoint("qmar", n_feats=8, n_resblocks=1)
     words = ["--nEpochs", 1, "--samples_per_epoch", 4, "--lr", 1e-12]
@@ -223,7 +273,8 @@ def test_averaged_weights_are_an_exponential_mean(call, folder_of_photos):
 
 def test_minutes_end_a_run_and_fit_its_schedule(call, folder_of_photos):
     started = time.monotonic()
-    done = train(call, folder_of_photos, "--minutes", 0.05, "--schedule", "cosine", "--log_every", 1, "--lr", 1e-3)
+    words = ["--minutes", 0.05, "--schedule", "cosine", "--samples_per_epoch", 100_000, "--log_every", 1, "--lr", 1e-3]
+    done = train(call, folder_of_photos, *words)
     assert done.code == 0, done.err
     assert 3 <= time.monotonic() - started < 30
     table = rows("checkpoint/run")
@@ -232,6 +283,8 @@ def test_minutes_end_a_run_and_fit_its_schedule(call, folder_of_photos):
             position = min(1, float(row["seconds"]) / 3)
             assert float(row["lr"]) == pytest.approx(1e-3 * 0.5 * (1 + math.cos(math.pi * position)), abs=1e-4)
     assert float(table[-1]["lr"]) < 1e-4
+    progress = checkpoint.load("checkpoint/run/model_last.pth")["training"]["progress"]
+    assert int(table[-1]["samples"]) == 4 * progress["step"] == progress["samples"] < 100_000  # of the first epoch
     assert call("main", "--resume", "checkpoint/run").code == 0  # nothing left to do
 
 

@@ -70,7 +70,9 @@ def launch(program: str, argv: Sequence[str], *, cuda: bool, gpus: Sequence[int]
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": len(gpus), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     if cuda:
-        common["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # a scheduler's: --gpus counts among these
+        names = visible.split(",") if visible else None
+        common["CUDA_VISIBLE_DEVICES"] = ",".join(names[gpu] if names else str(gpu) for gpu in gpus)
     else:
         common["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", max(1, torch.get_num_threads() // len(gpus)))
     processes = []

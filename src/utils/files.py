@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from utils.errors import UserError
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
+"""The names of temporary files."""
 
 
 @contextmanager
@@ -33,9 +37,47 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             raise
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of processes that were killed while they wrote into ``folder``."""
+    for file in folder.glob(".*.tmp"):
+        if TEMPORARY.fullmatch(file.name):
+            file.unlink()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from locking ``folder``; where the system or the file system has no locks, do nothing.
+
+    Raises:
+        UserError: if another process holds the lock.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another run is writing into {str(folder)!r}: give another --savedir") from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def name_of(path: Path) -> str:
+    """A path as text that can be printed and encoded, whatever bytes it is made of."""
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
+
+
 def _temporary(path: Path) -> Path:
     """A new, empty file beside ``path``, whose folders are made; an OSError names ``path``."""
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"  # as TEMPORARY says
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
@@ -66,9 +108,16 @@ def check_output(path: str | Path, suffix: str, inputs: Iterable[str | Path] = (
     path = Path(path)
     if path.suffix.lower() != suffix:
         raise UserError(f"the output {str(path)!r} does not end in {suffix}: give another name")
-    if path.exists() and any(path.samefile(name) for name in inputs if os.path.exists(name)):
+    if any(_same(path, name) for name in inputs):
         raise UserError(f"the output {str(path)!r} is an input: give another name")
     check_writable(path)
+
+
+def _same(first: str | Path, second: str | Path) -> bool:
+    """Whether two paths are one file, be it there or not."""
+    if os.path.exists(first) and os.path.exists(second):
+        return os.path.samefile(first, second)
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def write_text(path: str | Path, text: str) -> None:

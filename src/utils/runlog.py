@@ -9,6 +9,9 @@ from typing import Any
 
 from utils.files import write_text
 
+OPTIONS = "options.json"
+"""The file of `write_options`: a folder that holds it is a run's."""
+
 COLUMNS = ("step", "epoch", "samples", "seconds", "lr", "loss", "input_psnr", "psnr", "ssim", "psnr_b")
 """metrics.csv: position, then the mean loss since the last row, then validation (input_psnr: the JPEG itself)."""
 
@@ -64,11 +67,16 @@ def _position(row: dict[str, str]) -> float:
 
 
 def write_options(folder: Path, options: dict[str, Any], command: list[str]) -> None:
-    """Write options.json: the command, its options and the versions that ran it."""
+    """Write OPTIONS: the command, its options, the versions that ran it, and the commands of a resumed run before."""
     import numpy
     import PIL
     import torch
 
     versions = {"torch": torch.__version__, "numpy": numpy.__version__, "pillow": PIL.__version__}
-    content = {"command": command, "options": options, "versions": versions}
-    write_text(folder / "options.json", json.dumps(content, indent=2) + "\n")
+    try:
+        before = json.loads((folder / OPTIONS).read_text())
+        earlier = [*before.get("earlier", []), before["command"]]
+    except (OSError, ValueError, KeyError, AttributeError):  # none, or not ours
+        earlier = []
+    content = {"command": command, "options": options, "versions": versions, "earlier": earlier}
+    write_text(folder / OPTIONS, json.dumps(content, indent=2) + "\n")
