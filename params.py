@@ -191,12 +191,14 @@ def training_parser() -> Parser:
     )
     group.add_argument(
         "--hold_identity",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
+        default=False,
         help="with --init identity, keep as they are the weights by which QGCN carries the pixels",
     )
     group.add_argument(
         "--revive",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
+        default=False,
         help="before each epoch, draw anew what is dead: features that never fire, a global branch blind to its image",
     )
     group.add_argument("--global_feats", type=size, default=32, help="features of QGCN's first global layer")
@@ -213,9 +215,14 @@ def training_parser() -> Parser:
         help="parts in which a batch is computed, one after another, to save memory",
     )
     group.add_argument(
-        "--checkpoint_activations", action="store_true", help="compute features twice instead of keeping them"
+        "--checkpoint_activations",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="compute features twice instead of keeping them",
     )
-    group.add_argument("--compile", action="store_true", help="compile the network with torch.compile")
+    group.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=False, help="compile the network with torch.compile"
+    )
     group.add_argument("--no_channels_last", action="store_true", help="keep tensors in NCHW order")
     group.add_argument("--store", default="data/store", metavar="FOLDER", help="where decoded images are kept")
 
