@@ -193,7 +193,7 @@ def training_parser() -> Parser:
         "--hold_identity",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="with --init identity, keep as they are the weights by which QGCN carries the pixels",
+        help="keep as they are the weights by which QGCN carries the pixels since --init identity",
     )
     group.add_argument(
         "--revive",

@@ -168,10 +168,6 @@ class Training:
             self._load_pretrained(options.pretrained)
         memory_format = torch.contiguous_format if options.no_channels_last else torch.channels_last
         self.network.to(self.device, memory_format=memory_format)
-        if options.hold_identity:
-            if options.init != "identity":
-                raise UserError("--hold_identity holds what --init identity sets: give both")
-            nets.hold_identity(self.network)
         self.average = (
             AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(options.ema)) if options.ema else None
         )
@@ -179,6 +175,8 @@ class Training:
         self.progress = Progress()
         if resumed:
             self._load_training(state)
+        if options.hold_identity:
+            nets.hold_identity(self.network)
         self._build_data()
         if options.checkpoint_activations:
             nets.recompute_activations(self.network)

@@ -32,7 +32,7 @@ def training(call, folder, *words):
         (["--schedule", "linear"], ["'linear'", "cosine"]),
         (["--precision", "fp16"], ["'fp16'", "bf16"]),
         (["--init", "zero"], ["'zero'", "identity"]),
-        (["--hold_identity", "--net", "qmarg"], ["--hold_identity", "--init identity"]),
+        (["--hold_identity", "--net", "qmarg"], ["--hold_identity", "--init identity", "--pretrained"]),
         (["--hold_identity", "--init", "identity"], ["--hold_identity", "QGCN"]),
         (["--in_channel", "9"], ["--in_channel 9", "5"]),
         (["--n_colors", "4"], ["--n_colors 4", "3"]),

@@ -199,30 +199,50 @@ def test_everything_can_learn_from_the_identity_start(name):
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_held_identity_stays_while_the_rest_learns_what_to_add(channels, optimizer):
+@pytest.mark.parametrize("start", ["colour", "gray", "gray from colour"])
+def test_a_held_identity_stays_while_the_rest_learns_what_to_add(start, optimizer):
+    network = identity_start(1 if start == "gray" else 3)
+    learn(network, optimizer)
+    if start == "gray from colour":
+        arguments = gray_arguments(network_arguments("qmarg", 3, n_feats=28))
+        gray = nets.build("qmarg", arguments).double()
+        gray.load_state_dict(gray_weights(network.state_dict()))
+        network = gray
+        learn(network, optimizer)
+    channels, carriers = network.conv_output.out_channels, 1 if start == "gray" else 3
+    x = random_input("qmarg", network)
+    pixels = x[0][:, :channels]
+    with torch.no_grad():
+        assert (network(x) - pixels).abs().max() > 1e-3
+        network.conv_output.weight[:, carriers:] = 0  # all that was added to the pixels
+        torch.testing.assert_close(network(x), pixels, rtol=0, atol=1e-12)
+
+
+def identity_start(channels):
     network = nets.build("qmarg", network_arguments("qmarg", channels, n_feats=28)).double()
     nets.initialise(network, "identity")
+    return network
+
+
+def learn(network, optimizer):
+    """Three steps of a network whose identity is held, in which something of every layer learns."""
     nets.hold_identity(network)
     optimizer = build_optimizer(optimizer, network, 0.01)
     x = random_input("qmarg", network)
-    pixels = x[0][:, :channels]
     before = {key: value.clone() for key, value in network.state_dict().items()}
     for _ in range(3):
         optimizer.zero_grad()
         (network(x) - 0.3).square().mean().backward()
         optimizer.step()
     state = network.state_dict()
-    assert [key for key in state if torch.equal(state[key], before[key])] == []  # something of every layer learns
-    with torch.no_grad():
-        assert (network(x) - pixels).abs().max() > 1e-3
-        network.conv_output.weight[:, channels:] = 0  # all that was added to the pixels
-        torch.testing.assert_close(network(x), pixels, rtol=0, atol=1e-12)
+    assert [key for key in state if torch.equal(state[key], before[key])] == []
 
 
 def test_holding_the_identity_is_for_qgcn():
     with pytest.raises(UserError, match="--hold_identity is for QGCN"):
         nets.hold_identity(nets.build("qmar", network_arguments("qmar")))
+    with pytest.raises(UserError, match="--init identity sets: give both, or --pretrained"):
+        nets.hold_identity(nets.build("qmarg", network_arguments("qmarg")))
 
 
 def test_the_identity_start_says_what_it_needs():

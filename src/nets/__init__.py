@@ -106,7 +106,7 @@ def hold_identity(network: nn.Module) -> None:
     """Apply --hold_identity: what --init identity sets to carry the pixels stays as it is in training.
 
     Raises:
-        UserError: for a network other than QGCN.
+        UserError: for a network other than QGCN, or one that nothing carries the pixels through.
     """
     if not hasattr(network, "hold_identity"):
         raise UserError("--hold_identity is for QGCN: the other networks don't need it, leave it out")

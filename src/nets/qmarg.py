@@ -15,6 +15,7 @@ from nets.base import (
     set_delta,
     upscale,
 )
+from utils.errors import UserError
 
 GLOBAL_SIZE = 112
 """Side of the resized image that the global branch sees, pixels (paper section III-C)."""
@@ -138,7 +139,8 @@ class Net(nn.Module):
         part; conv_res_mid's bias lifts it above zero, and one is enough from there to conv_mid. The residual blocks
         add nothing to the carriers yet, and most other features pass conv_res_mid as they are.
         """
-        channels, carriers, lifted = self._carriers()
+        channels = self.conv_output.out_channels
+        carriers, lifted = _carriers(channels)
         features = self.conv_input.out_channels
         need_features(features, carriers)
         for blocks, count in ((self.residual1, carriers), (self.residual2, lifted)):
@@ -167,9 +169,21 @@ class Net(nn.Module):
 
         The branch then learns what to add to the pixels. Otherwise every step disturbs the carriers in all layers, and
         the residual blocks, which write to them at once, learn more slowly (docs/recipes.md). Call it on the
-        network's final device.
+        network's final device, with the weights to begin with.
+
+        Raises:
+            UserError: if nothing carries the pixels so.
         """
-        channels, carriers, lifted = self._carriers()
+        # conv_input's carriers are those of its features that are a single pixel: three in a gray network that began
+        # as a colour one (nets.gray).
+        single = (self.conv_input.weight != 0).flatten(1).sum(1) == 1
+        channels = int(single.cumprod(0).sum())
+        if not channels:
+            raise UserError(
+                "--hold_identity holds what --init identity sets: give both, or --pretrained with weights that were "
+                "held before"
+            )
+        carriers, lifted = _carriers(channels)
         hold(self.conv_input.weight, slice(channels))
         hold(self.downscale[0].weight, slice(carriers))
         for blocks, count in ((self.residual1, carriers), (self.residual2, lifted)):
@@ -180,10 +194,10 @@ class Net(nn.Module):
                 hold(parameter, slice(lifted))
         hold(self.conv_output.weight, (slice(None), slice(channels)))
 
-    def _carriers(self) -> tuple[int, int, int]:
-        """Features that carry the pixels: at full resolution, before conv_res_mid, and from there on."""
-        channels = self.conv_output.out_channels
-        return channels, 2 * channels * HALF**2, channels * HALF**2
+
+def _carriers(channels: int) -> tuple[int, int]:
+    """How many features carry the pixels of ``channels`` channels before conv_res_mid, and from there on."""
+    return 2 * channels * HALF**2, channels * HALF**2
 
 
 def _with_skip(blocks: ResidualBlocks, features: Tensor) -> Tensor:
