@@ -73,12 +73,12 @@ def test_the_best_shipped_checkpoint_of_a_colour_mode_is_found(tmp_path, monkeyp
     for name in reversed(model_module.SHIPPED["RGB"].values()):
         (tmp_path / "checkpoint" / name).touch()
         assert shipped_checkpoints("RGB", "L") == [tmp_path / "checkpoint" / name]
-    gray = tmp_path / "checkpoint" / model_module.SHIPPED["L"]["jpeg_qmg"]
+    gray = tmp_path / "checkpoint" / model_module.SHIPPED["L"]["jpeg_qm"]
     gray.touch()
     assert shipped_checkpoints("L") == [gray] and shipped_checkpoints("RGB", "L")[1] == gray
     assert shipped_checkpoints("RGB", loader="jpeg_qm") == [tmp_path / "checkpoint" / "qcn_rgb.pth"]
     with pytest.raises(UserError, match="give --model"):
-        shipped_checkpoints("L", loader="jpeg_qm")
+        shipped_checkpoints("L", loader="jpeg_qmg")
 
 
 def test_every_network_has_a_loader_and_a_script():
