@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from jpeg.reader import Metadata
 from utils.errors import UserError
@@ -21,6 +21,11 @@ _STRIP = 256
 """Rows of a PNG that are filtered and compressed at once."""
 _LARGE = 50e6
 """Pixels from which on PNGs are written in strips: Pillow's own copy of the picture would decide the peak of memory."""
+
+_XMP_TAG = ExifTags.Base.XMLPacket
+_DIRECTORY_TAGS = {int(tag) for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)}
+_LAYOUT_TAGS = {*range(254, 260), 262, 266, 273, *range(277, 282), 284, 317, *range(320, 348), *range(512, 533)}
+"""TIFF 6.0's tags for how pixels are stored, which EXIF may hold of the JPEG and which the TIFF has of its own."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,8 @@ def write_picture(file: BinaryIO, picture: Picture, form: str, *, depth: int = 8
     """Write a picture into an open file.
 
     Args:
-        form: PNG, WEBP (lossless), TIFF (deflated) or JPEG (4:4:4); a value of FORMATS.
+        form: PNG, WEBP (lossless), TIFF (deflated, or uncompressed with EXIF's directories) or JPEG (4:4:4); a value of
+            FORMATS.
         depth: bits a sample, 8, or 16 for a PNG of a gray or an RGB picture with pixels of uint16.
         quality: of a JPEG, 1..100.
 
@@ -99,9 +105,7 @@ def write_picture(file: BinaryIO, picture: Picture, form: str, *, depth: int = 8
         info.pop("dpi", None)  # WebP has no place for it but EXIF
         info |= {"lossless": True, "exact": True} | ({"xmp": xmp} if xmp else {})
     elif form == "TIFF":
-        info["compression"] = "tiff_adobe_deflate"
-        if xmp:
-            info["tiffinfo"] = {700: xmp}
+        info |= _tiff_tags(info.pop("exif", None), xmp)
     elif xmp:
         info["pnginfo"] = PngImagePlugin.PngInfo()
         info["pnginfo"].add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
@@ -114,8 +118,25 @@ def write_picture(file: BinaryIO, picture: Picture, form: str, *, depth: int = 8
         if error.errno is not None:  # the disk, not the format
             raise
         raise ValueError(f"it can't be written as {form}: {error}") from None
-    except (ValueError, TypeError, KeyError, struct.error, SyntaxError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, struct.error, SyntaxError, OverflowError, RuntimeError) as error:
         raise ValueError(f"it can't be written as {form}: {error}") from None
+
+
+def _tiff_tags(exif: bytes | None, xmp: bytes | None) -> dict:
+    """How Pillow writes a TIFF with what EXIF says of the photograph, not of how the JPEG lay on the disk, and XMP.
+
+    Raises:
+        SyntaxError, ValueError: if the EXIF block is damaged.
+    """
+    tags = Image.Exif()
+    if exif:
+        tags.load(exif)
+    for tag in _LAYOUT_TAGS & set(tags):
+        del tags[tag]
+    if xmp:
+        tags[_XMP_TAG] = xmp
+    # libtiff, which compresses, takes no directories within the directory.
+    return {"exif": tags, "compression": "raw" if _DIRECTORY_TAGS & set(tags) else "tiff_adobe_deflate"}
 
 
 def _save_png(file: BinaryIO, picture: Picture, first: Image.Image, info: dict, depth: int) -> None:

@@ -274,6 +274,8 @@ def restore_stream(restorer, writing: Writing, source: str, output: str, *, over
     from utils.files import atomic_write
 
     target = Path(output)
+    if target.is_dir() or output.endswith(("/", os.sep)):
+        raise UserError(f"the output {output!r} is a folder, and standard input has no name: give a file")
     if output != STREAM and target.exists() and not overwrite:
         raise UserError(f"the output {output!r} exists: give another -o or --overwrite")
     content: Path | bytes = Path(source)

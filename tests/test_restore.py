@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zlib
 from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, network_arguments, refused
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 
 import nets
 import output
@@ -468,6 +469,8 @@ def test_standard_input_goes_to_a_file(call, album, make_checkpoint, monkeypatch
     done = restored(content, "-o", "out.webp")
     assert done.code == 0 and Image.open("out.webp").format == "WEBP" and not done.out
     refused(restored(content, "-o", "out.webp"), "'out.webp' exists")
+    refused(restored(content, "-o", "new/"), "'new/' is a folder")
+    assert not Path("new").exists()
     refused(restored(content[:-60], "-o", "cut.png"), "truncated")
     refused(restored(content, "--max_megapixels", 0.0001), "standard input holds more than")
     refused(call("restore", "-", album / "a.jpg"), "alone")
@@ -478,6 +481,70 @@ def test_to_import_the_program_brings_in_nothing_large():
     code = "import sys; sys.path.insert(0, 'src'); import restore; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "set()\n", done.stderr
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["out.png", "out.webp", "out.tif", "out.jpg", "deep.png"])
+def test_what_the_photograph_carries_is_carried_over(call, photo, make_checkpoint, name, channels):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "A maker", 6
+    exif[ExifTags.Base.ImageWidth], exif[ExifTags.Base.Compression] = 9999, 6  # of the JPEG, as phones write them
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2020:11:25 12:00:00"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    icc, xmp = (
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+        b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>",
+    )
+    pixels = photo[:40, :56, 0] if channels == 1 else photo[:40, :56]
+    known = {"exif": exif, "icc_profile": icc, "xmp": xmp, "dpi": (300, 300)}
+    Path("a.jpg").write_bytes(stream(pixels, quality=40, **known))
+    depth = 16 if name == "deep.png" else 8
+    done = call("restore", "a.jpg", "-o", name, "--model", make_checkpoint("qmar", channels), "--depth", depth)
+    assert done.code == 0, done.err
+    with Image.open(name) as image:
+        image.load()
+        assert image.size == (40, 56)
+        read = image.getexif()
+        assert read[ExifTags.Base.Make] == "A maker" and read[ExifTags.Base.Orientation] == 1
+        assert read.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] == "2020:11:25 12:00:00"
+        assert read.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+        assert image.info["icc_profile"] == icc
+        assert image.info["xmp"] == xmp
+        if image.format != "WEBP":
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+
+
+@pytest.mark.parametrize("xmp", [b"", b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"])
+def test_a_tiff_without_exif_is_compressed(photo, xmp):
+    picture = output.Picture(np.full((64, 64, 3), 7, np.uint8), None, Metadata(xmp=xmp or None))
+    file = BytesIO()
+    output.write_picture(file, picture, "TIFF")
+    image = Image.open(file)
+    assert image.info["compression"] == "tiff_adobe_deflate" and image.info.get("xmp", b"") == xmp
+    assert (np.asarray(image) == 7).all()
+
+
+def test_sixteen_bits_hold_what_the_network_says(call, photo, make_checkpoint):
+    Path("a.jpg").write_bytes(stream(photo[:40, :56], quality=20))
+    path = make_checkpoint("qmar")
+    assert call("restore", "a.jpg", "-o", "deep.png", "--model", path, "--depth", 16).code == 0
+    exact = Restorer(path)._restore(read_photo(Path("a.jpg").read_bytes()), np.float32).pixels
+    content = Path("deep.png").read_bytes()
+    assert content[24] == 16  # IHDR's bit depth (PNG, third edition, 11.2.1)
+    rows = zlib.decompress(b"".join(chunk for name, chunk in chunks(content) if name == b"IDAT"))
+    lines = np.frombuffer(rows, np.uint8).reshape(40, 1 + 56 * 6)
+    assert (lines[:, 0] == 2).all()  # each row is the difference to the one above
+    pixels = np.cumsum(lines[:, 1:], axis=0, dtype=np.uint8).reshape(40, 56, 3, 2).astype(int) @ [256, 1]
+    assert np.abs(pixels / 257 - exact).max() <= 0.5 / 257 + 1e-4
+
+
+def chunks(content):
+    """Name and data of each chunk of a PNG."""
+    position = 8
+    while position < len(content):
+        length = int.from_bytes(content[position : position + 4])
+        yield content[position + 4 : position + 8], content[position + 8 : position + 8 + length]
+        position += length + 12
 
 
 @pytest.mark.parametrize("alpha", [False, True])
