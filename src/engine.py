@@ -12,6 +12,7 @@ from dataset.crops import Batch, Samples
 from dataset.jpeg import scale, unscale
 from jpeg.codec import Compressed
 from jpeg.tables import BLOCK
+from nets.base import HALF
 from optimizer import MuonAdam
 from utils.errors import UserError
 from utils.image import pad_to_multiple
@@ -122,7 +123,7 @@ def restored_tiles(
 
     Each tile goes through the network with a halo of the network's reach, so that the result is the whole picture's
     to float rounding; what the loader takes from the whole picture is made once. At the bottom and right the picture
-    is padded to whole blocks by edge replication.
+    is padded by edge replication to whole blocks, or to an even size where the loader takes no tables.
 
     Yields:
         Rows and columns of a tile and its restored pixels, float32 on 0..255, which may replace the compressed ones.
@@ -131,6 +132,7 @@ def restored_tiles(
     height, width = compressed.pixels.shape[:2]
     tables = torch.tensor(compressed.tables)[None].to(device)
     halo = tile_halo(network)
+    multiple = BLOCK if loader.TABLES else HALF
     network.eval()
     whole = loader.whole_image(_batch_of_one(compressed.pixels).to(device))
     rows_above = compressed.pixels[:0]
@@ -141,7 +143,7 @@ def restored_tiles(
         for left in range(0, width, tile):
             before = min(left, halo)
             part = band[:, left - before : left + tile + halo]
-            part = _batch_of_one(pad_to_multiple(part, BLOCK)).to(device)
+            part = _batch_of_one(pad_to_multiple(part, multiple)).to(device)
             output = network(loader.network_input(part, tables, whole))
             rows, columns = slice(top, min(top + tile, height)), slice(left, min(left + tile, width))
             output = output[0, :, above : above + rows.stop - top, before : before + columns.stop - left]

@@ -7,8 +7,9 @@ from conftest import network_arguments
 
 import dataset
 import nets
-from engine import restore_image, to_bytes
+from engine import MIN_TILE, restore_image, tile_halo, tile_side, to_bytes
 from jpeg.codec import Compressed, PillowCodec
+from utils.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -63,3 +64,17 @@ def test_an_image_that_may_not_be_written_to_is_no_trouble(photo, recwarn):
     compressed.pixels.flags.writeable = False
     restored("qmar", Compressed(compressed.pixels, compressed.tables), 1)
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("name", ["qmar", "qmarg"])
+def test_a_tile_takes_the_memory_it_is_given(name):
+    network = nets.build(name, network_arguments(name, n_feats=64, n_resblocks=8))
+    for memory in (1e8, 2.5e8, 1e9):
+        tile = tile_side(network, memory)
+        taken = 4 * network.peak_channels * (tile + 2 * tile_halo(network)) ** 2
+        assert tile % 8 == 0 and 0.9 * memory < taken <= memory
+    # the default is no smaller than what keeps the halo's share of the work at three quarters
+    deep = nets.build(name, network_arguments(name, n_feats=64, n_resblocks=64))
+    assert tile_side(deep, None) >= 2 * tile_halo(deep) > MIN_TILE
+    with pytest.raises(UserError, match=r"--memory 1M is too little for this network: it takes \d+M or more"):
+        tile_side(network, 1e6)
