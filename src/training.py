@@ -52,6 +52,9 @@ ARCHITECTURE = (
 )  # fmt: skip
 """Options that make the network, which a resumed run can't change."""
 
+VALIDATION = ("validation", "imgValidRoot", "holdout", "valid_quality", "codec")
+"""Options on which the validation's figures depend."""
+
 OF_THE_MACHINE = {"cuda", "gpus"}
 """Options that a resumed run doesn't inherit: it may go on elsewhere."""
 
@@ -208,9 +211,14 @@ class Training:
         self.network.load_state_dict(training["weights"])
         self.optimizer.load_state_dict(training["optimizer"])
         self.progress = Progress(**training["progress"])
+        measured_alike = all(_plain(getattr(self.options, name)) == state["opt"].get(name) for name in VALIDATION)
+        if not (measured_alike and (self.folder / BEST).exists()):
+            self.progress.best = float("-inf")
         if self.average is not None and training["averaged"] is not None:
             self.average.module.load_state_dict(state["model"])
             self.average.n_averaged.fill_(training["averaged"])
+        elif self.average is not None:  # --ema is new
+            self.average.module.load_state_dict(training["weights"])
         torch.set_rng_state(training["rng"])
         if training["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(training["cuda_rng"], self.device)
@@ -219,15 +227,24 @@ class Training:
         """Training batches and validation files; the first process decodes what is not stored yet."""
         options = self.options
         files, held_out = dataset.training_files(options)
-        self.validation = []
+        to_validate = []
         if options.holdout:
-            self.validation = held_out
+            to_validate = held_out
         elif options.validation:
-            self.validation = image_files(options.imgValidRoot)
+            to_validate = image_files(options.imgValidRoot)
         if not self.main:
             distributed.barrier()
         rank, world = distributed.rank(), distributed.world()
         self.batches = dataset.build_training_data(options, files=files, rank=rank, world=world)
+        readable = dataset.decode(to_validate, options, rank=rank)
+        self.validation, self.unreadable = (
+            readable.sources,
+            self.batches.dataset.images.unreadable + readable.unreadable,
+        )
+        if to_validate and not self.validation:
+            raise UserError(
+                f"none of the {len(to_validate)} images to validate on can be read: {readable.unreadable[0]}"
+            )
         if self.main:
             distributed.barrier()
         self.sampler = self.batches.batch_sampler
@@ -272,10 +289,9 @@ class Training:
                 self._end_epoch()
             distributed.barrier()  # or an exit code of 1 would have the others stop the one that still saves
             log.info("finished after %d steps, %.1f minutes", progress.step, progress.seconds / 60)
-            unreadable = len(self.batches.dataset.images.unreadable)
-            if unreadable:
-                log.warning("exit code 1: %d images can't be read and were left out (see above)", unreadable)
-            return 1 if unreadable else 0
+            if self.unreadable:
+                log.warning("exit code 1: %d images can't be read and were left out (see above)", len(self.unreadable))
+            return 1 if self.unreadable else 0
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -409,7 +425,8 @@ class Training:
             self.run_log.row(**values, **validation)
 
     def _end_epoch(self) -> None:
-        """Validate and save after an epoch, or what there was time for of one."""
+        """Save, validate and save again after an epoch, or what there was time for of one."""
+        self._save(LAST)  # whatever validation meets
         validation = self._validate() if self.validation else {}
         self._log_row(**validation)
         if validation.get("psnr", float("-inf")) > self.progress.best:

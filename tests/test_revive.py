@@ -1,5 +1,7 @@
 """Dead features are given fresh weights that change nothing at first."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import network_arguments
@@ -114,8 +116,24 @@ def test_training_revives_before_every_epoch(call, folder_of_photos, make_checkp
     # resumed between the epochs as if never stopped
     assert call("main", *words, "--nEpochs", 1, "--revive", "--savedir", "short").code == 0
     assert call("main", "--resume", "checkpoint/short", "--nEpochs", 2).code == 0
-    resumed = checkpoint.load("checkpoint/short/model_last.pth")["model"]
+    short = Path("checkpoint/short/model_last.pth")
+    resumed = checkpoint.load(short)["model"]
     assert all(torch.equal(resumed[name], weight) for name, weight in ends[1].items())
+
+    # what dies later is revived before the third epoch, in the averaged weights alike; without --revive it stays dead
+    content = checkpoint.load(short)
+    for weights in (content["model"], content["training"]["weights"]):
+        network.load_state_dict(weights)
+        kill(network)
+        weights |= {name: weight.clone() for name, weight in network.state_dict().items()}
+    dead = content["model"]["residual1.0.conv1.weight"]
+    for more in (["--no-revive"], []):
+        checkpoint.save(short, content)
+        done = call("main", "--resume", "checkpoint/short", "--nEpochs", 3, "--lr", 1e-9, *more)
+        assert done.code == 0 and ("epoch 3: " in done.err and "drawn anew" in done.err) == (not more), done.err
+        after = checkpoint.load(short)
+        for weights in (after["model"], after["training"]["weights"]):
+            assert torch.allclose(weights["residual1.0.conv1.weight"][3:9], dead[3:9], atol=1e-6) == bool(more)
 
 
 def test_denormal_numbers_are_flushed_in_training_alone(call, folder_of_photos, monkeypatch):

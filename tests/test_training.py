@@ -19,6 +19,7 @@ from conftest import ROOT, refused, shell
 from PIL import Image
 
 from nets import qmar
+from nets.base import Residual_Block
 from utils import checkpoint, distributed
 from utils.files import locked
 
@@ -286,6 +287,11 @@ def test_minutes_end_a_run_and_fit_its_schedule(call, folder_of_photos):
     progress = checkpoint.load("checkpoint/run/model_last.pth")["training"]["progress"]
     assert int(table[-1]["samples"]) == 4 * progress["step"] == progress["samples"] < 100_000  # of the first epoch
     assert call("main", "--resume", "checkpoint/run").code == 0  # nothing left to do
+    # with twice the time it goes on half-way through its schedule
+    assert call("main", "--resume", "checkpoint/run", "--minutes", 0.1).code == 0
+    more = [row for row in rows("checkpoint/run")[len(table) :] if row["loss"]]
+    assert float(more[0]["lr"]) == pytest.approx(0.5e-3, rel=0.1)
+    assert 5.9 <= float(more[-1]["seconds"]) < 10 and float(more[-1]["lr"]) < 1e-4
 
 
 def test_holdout_images_are_validated_on_and_not_trained_on(call, folder_of_photos):
@@ -303,6 +309,52 @@ def test_images_that_can_not_be_used_are_named_and_counted(call, folder_of_photo
     for words in ("broken.png", "text.jpg", "left out 2 of 9 images that can't be read", "left out 1 images smaller"):
         assert done.err.count(words) == 1, words
     assert "small.bmp" in done.err and "6 images" in done.err
+
+
+def test_images_to_validate_on_that_can_not_be_read_are_left_out(call, folder_of_photos):
+    for name in ("1.png", "3.png"):  # of the three that --holdout 2 keeps out
+        (folder_of_photos / name).write_bytes((folder_of_photos / name).read_bytes()[:200])
+    done = train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4, "--holdout", 2)
+    assert done.code == 1 and done.err.count("1.png") == done.err.count("3.png") == 1, done.err
+    assert "left out 2 of 3 images" in done.err and "exit code 1: 2 images" in done.err
+    assert [row["epoch"] for row in rows("checkpoint/run") if row["psnr"]] == ["1.0"]
+    (folder_of_photos / "nested" / "5.png").write_text("no image")
+    done = train(call, folder_of_photos, "--nEpochs", 1, "--holdout", 2, savedir="none")
+    assert done.code == 2 and "none of the 3 images to validate on can be read" in done.err
+
+
+def test_validation_that_fails_loses_no_epoch(call, folder_of_photos, monkeypatch):
+    import evaluation
+
+    words = ["--nEpochs", 1, "--samples_per_epoch", 8, "--holdout", 2]
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(call, folder_of_photos, *words)
+    assert checkpoint.load("checkpoint/run/model_last.pth")["training"]["progress"]["epoch"] == 1
+
+
+def test_the_best_is_of_this_folder_and_this_validation(call, folder_of_photos):
+    words = ["--nEpochs", 1, "--samples_per_epoch", 4, "--holdout", 2, "--init", "identity", "--lr", 1e-9]
+    assert train(call, folder_of_photos, *words, "--valid_quality", 90).code == 0
+    best = Path("checkpoint/run/model_best.pth")
+    before = best.read_bytes()
+    assert call("main", "--resume", "checkpoint/run", "--nEpochs", 2, "--lr", 0.1).code == 0
+    assert best.read_bytes() == before  # worse
+    assert call("main", "--resume", "checkpoint/run", "--nEpochs", 3, "--valid_quality", 10).code == 0
+    assert checkpoint.load(best)["epoch"] == 3  # at quality 10 every picture is worse than at 90 before
+    again = call("main", "--resume", "checkpoint/run/model_last.pth", "--savedir", "moved", "--nEpochs", 4)
+    assert again.code == 0 and checkpoint.load("checkpoint/moved/model_best.pth")["epoch"] == 4
+
+
+def test_averaging_begun_at_a_resume_starts_from_the_weights(call, folder_of_photos):
+    assert train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 8, "--lr", 1e-2).code == 0
+    last = Path("checkpoint/run/model_last.pth")
+    content = checkpoint.load(last)
+    content["training"]["progress"] |= {"epoch": 0, "samples": 8}  # as a signal at the last step leaves it
+    checkpoint.save(last, content)
+    assert call("main", "--resume", "checkpoint/run", "--ema", 0.9).code == 0
+    averaged = checkpoint.load(last)["model"]
+    assert all(torch.equal(averaged[name], weight) for name, weight in content["model"].items())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_step(call, folder_of_photos):
@@ -371,6 +423,41 @@ def test_batches_in_parts_and_recomputed_features_learn_the_same(call, folder_of
     assert any(not torch.equal(value, parts[key]) for key, value in whole.items())
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_resumed_run_may_recompute_features_or_stop_to(call, folder_of_photos, monkeypatch, begun):
+    calls = []
+    forward = Residual_Block.forward
+    monkeypatch.setattr(Residual_Block, "forward", lambda self, x: calls.append(1) or forward(self, x))
+    words = ["--nEpochs", 1, "--samples_per_epoch", 8, "--n_resblocks", 4]
+    assert train(call, folder_of_photos, *words, *(["--checkpoint_activations"] if begun else [])).code == 0
+    # 2 steps of 4 blocks, 2 of them twice: of two segments the last one's features are kept
+    assert len(calls) == (12 if begun else 8)
+    calls.clear()
+    change = "--no-checkpoint_activations" if begun else "--checkpoint_activations"
+    assert call("main", "--resume", "checkpoint/run", "--nEpochs", 2, change).code == 0
+    assert len(calls) == (8 if begun else 12)
+
+
+def carriers(run):
+    """What conv_input's three carriers of the pixels have become, and its other features."""
+    weight = checkpoint.load(f"checkpoint/{run}/model_last.pth")["model"]["conv_input.weight"]
+    return weight[:3], weight[3:]
+
+
+HELD = ["--n_feats", 28, "--global_feats", 2, "--global_hidden", 4, "--init", "identity", "--hold_identity"]
+
+
+def test_held_carriers_stay_in_training_until_they_are_let_go(call, folder_of_photos):
+    words = [*HELD, "--n_resblocks", 2, "--lr", 1e-2, "--samples_per_epoch", 8, "--nEpochs", 1]
+    assert train(call, folder_of_photos, *words, net="qmarg").code == 0
+    held, free = carriers("run")
+    assert torch.equal(held.nonzero(), torch.tensor([[i, i, 1, 1] for i in range(3)])) and held.sum() == 3
+    assert call("main", "--resume", "checkpoint/run", "--nEpochs", 2).code == 0
+    assert torch.equal(carriers("run")[0], held) and not torch.equal(carriers("run")[1], free)
+    assert call("main", "--resume", "checkpoint/run", "--nEpochs", 3, "--no-hold_identity").code == 0
+    assert not torch.equal(carriers("run")[0], held)
+
+
 def test_features_can_not_be_recomputed_without_residual_blocks(call, folder_of_photos):
     done = train(call, folder_of_photos, "--checkpoint_activations", net="arcnn")
     assert done.code == 2 and "leave it out for AR-CNN" in done.err
@@ -393,7 +480,11 @@ def test_a_compiled_network_learns_the_same(call, folder_of_photos):
     assert all(torch.allclose(plain[key], compiled[key], atol=1e-5) for key in plain)
 
 
-@pytest.mark.parametrize(("start", "more"), [("torchrun", []), ("--gpus", ["--optimizer", "muon", "--revive"])])
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [("torchrun", []), ("--gpus", ["--net", "qmarg", *HELD, "--optimizer", "muon", "--revive"])],
+    ids=["torchrun", "--gpus"],
+)
 def test_two_processes_learn_what_one_does(call, folder_of_photos, start, more):
     # 37 samples in steps of 4: the last step has one sample, so that one process has none.
     words = ["--nEpochs", 2, "--samples_per_epoch", 37, "--log_every", 1, "--lr", 1e-3, "--accumulate", 2]
@@ -415,6 +506,8 @@ def test_two_processes_learn_what_one_does(call, folder_of_photos, start, more):
             if a[key]:
                 assert float(a[key]) == pytest.approx(float(b[key]), rel=1e-4), (a["step"], key)
     assert done.stderr.count("finished after 20 steps") == 1
+    if "--hold_identity" in more:
+        assert torch.equal(carriers("run")[0], carriers("two")[0]) and carriers("two")[0].count_nonzero() == 3
 
 
 def test_several_processes_tell_a_mistake_once(folder_of_photos):

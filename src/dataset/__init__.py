@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from dataset import jpeg, jpeg_qm, jpeg_qmg
-from dataset.crops import CompressedCrops, StepSampler, disjoint_crops
+from dataset.crops import CompressedCrops, Samples, StepSampler, disjoint_crops
 from dataset.store import ImageStore
 from jpeg.codec import get_codec
 from jpeg.tables import BLOCK
@@ -21,6 +21,8 @@ from utils.image import COLOR_MODES, image_files
 
 LOADERS = {"jpeg": jpeg, "jpeg_qm": jpeg_qm, "jpeg_qmg": jpeg_qmg}
 """Name on the command line -> module, a `Loader`."""
+
+log = logging.getLogger("train")
 
 
 class Loader(Protocol):
@@ -68,13 +70,23 @@ def split_holdout(files: list[Path], every: int | None) -> tuple[list[Path], lis
     return training, held_out
 
 
+def decode(files: list[Path], options: Namespace, *, rank: int) -> ImageStore:
+    """The images of ``files``, decoded; those that can't be read are named, counted and left out."""
+    store = ImageStore(options.store, options.colorMode)
+    store.add(files, workers=os.cpu_count() or 1, progress=rank == 0)
+    for sentence in store.unreadable if rank == 0 else ():
+        log.warning("left out: %s", sentence)
+    if store.unreadable and rank == 0:
+        log.warning("left out %d of %d images that can't be read", len(store.unreadable), len(files))
+    return store
+
+
 def build_training_data(options: Namespace, *, files: list[Path], rank: int, world: int) -> DataLoader:
     """The batches of training: ``loader.batch_sampler`` is the StepSampler that sets the position.
 
     Raises:
         UserError: if no image is large enough, or options contradict each other.
     """
-    log = logging.getLogger("train")
     if get_loader(options.dataloader).TABLES and options.size % BLOCK:
         raise UserError(f"--size {options.size} is not a multiple of {BLOCK}, which quantization maps need")
     if options.size % 2:
@@ -82,12 +94,7 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
     if options.batchSize < world:
         raise UserError(f"--batchSize {options.batchSize} is smaller than the number of processes, {world}")
     codec = get_codec(options.codec)
-    store = ImageStore(options.store, options.colorMode)
-    store.add(files, workers=os.cpu_count() or 1, progress=rank == 0)
-    for sentence in store.unreadable if rank == 0 else ():
-        log.warning("left out: %s", sentence)
-    if store.unreadable and rank == 0:
-        log.warning("left out %d of %d images that can't be read", len(store.unreadable), len(files))
+    store = decode(files, options, rank=rank)
     crops = disjoint_crops(store.shapes, options.size)
     small = [str(source) for source, count in zip(store.sources, crops, strict=True) if not count]
     if small and rank == 0:
@@ -116,7 +123,7 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
     return DataLoader(
         data,
         batch_sampler=sampler,
-        collate_fn=_as_is,
+        collate_fn=as_is,
         num_workers=options.threads,
         persistent_workers=options.threads > 0,
         worker_init_fn=_ignore_signals,
@@ -135,7 +142,8 @@ def training_files(options: Namespace) -> tuple[list[Path], list[Path]]:
     return files, held_out
 
 
-def _as_is(batch):
+def as_is(batch: Samples) -> Samples:
+    """How batches are put together: `CompressedCrops` has done so."""
     return batch
 
 

@@ -54,8 +54,8 @@ def branch_halo(convolutions: int) -> int:
 class ResidualBlocks(nn.Sequential):
     """``count`` >= 0 residual blocks in a row.
 
-    With ``recompute`` set, training keeps the features between about sqrt(count) segments alone and computes those
-    within a segment once more for the backward pass (Chen et al., arXiv 1604.06174).
+    With ``recompute`` set, training keeps the features between about sqrt(count) segments, and within the last one,
+    alone and computes the others once more for the backward pass (Chen et al., arXiv 1604.06174).
     """
 
     recompute = False
