@@ -55,7 +55,7 @@ def main() -> None:
     from PIL import Image
     from torch.utils.data import DataLoader
 
-    from dataset import get_loader
+    from dataset import as_is, get_loader
     from dataset.crops import CompressedCrops, SampleKey, StepSampler, disjoint_crops
     from dataset.store import ImageStore
     from jpeg.codec import PillowCodec
@@ -86,9 +86,7 @@ def main() -> None:
         sampler = StepSampler(
             crops=disjoint_crops(store.shapes, size), samples=options.samples, batch=options.batch, seed=0
         )
-        batches = DataLoader(
-            data, batch_sampler=sampler, collate_fn=lambda batch: batch, num_workers=1, persistent_workers=True
-        )
+        batches = DataLoader(data, batch_sampler=sampler, collate_fn=as_is, num_workers=1, persistent_workers=True)
 
         def ours() -> None:
             for _ in batches:

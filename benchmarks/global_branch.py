@@ -1,6 +1,7 @@
 """What QGCN's global branch is worth: PSNR with each image's global features and with those of all images averaged."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from engine import to_bytes
 from evaluation import find_images
 from jpeg.codec import get_codec
+from jpeg.tables import BLOCK
 from model import Model, load_model, shipped_checkpoints
 from nets.base import Residual_Block
 from program import params, run
@@ -30,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     if model.loader != "jpeg_qmg":
         raise UserError(f"--model {options.model!r} holds {model.title}, which has no global branch: give a QGCN")
     photos = [load_image(file, model.color_mode) for file in files]
+    longest = max(max(photo.shape[:2]) for photo in photos)
+    model = replace(model, tile=longest // BLOCK * BLOCK + BLOCK)  # one pass an image, so one vector of features
     fired: dict[str, torch.Tensor] = {}
     for name, module in model.network.named_modules():
         if isinstance(module, Residual_Block):

@@ -50,6 +50,7 @@ def main() -> None:
 
     import dataset
     import nets
+    from dataset import as_is
     from dataset.crops import CompressedCrops, SampleKey, StepSampler
     from dataset.store import ImageStore
     from engine import train_one_epoch
@@ -68,7 +69,7 @@ def main() -> None:
         ready = data.__getitems__([SampleKey(0, i, 0, 1 / options.batch) for i in range(options.batch)])
         sampler = StepSampler(crops=np.array([1]), samples=options.batch * options.steps, batch=options.batch, seed=0)
         loaded = DataLoader(
-            data, batch_sampler=sampler, collate_fn=lambda batch: batch, num_workers=1, persistent_workers=True,
+            data, batch_sampler=sampler, collate_fn=as_is, num_workers=1, persistent_workers=True,
         )  # fmt: skip
 
         def way(network_name: str, *, channels_last=False, bf16=False, loader=False, compile=False, accumulate=1,

@@ -80,3 +80,45 @@ def test_loss(make_checkpoint, folder_of_photos):
     assert "2 images" in lines[0] and lines[2] == "| | 10 | 50 |"
     assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {way}" for way in ways]
     assert "(+0.000)" in lines[4]
+
+
+def test_data(folder):
+    rows, _ = table("data.py", "--images", folder, "--batch", 2, "--samples", 32, "--rounds", 1)
+    assert rows[0][0] == "Pillow alone: encode + decode" and len(rows) == 6
+    assert all(float(row[1].replace(",", "")) > 0 for row in rows)
+
+
+def test_training():
+    words = ["--batch", 2, "--steps", 1, "--rounds", 1, "--networks", "QCN, 8 blocks of 48", "--ways"]
+    lines = printed("training.py", *words, "eager, NCHW, fp32", "channels_last", "bf16, with loader")
+    assert lines[0].startswith("1 threads, cpu, torch ") and lines[-3].startswith(
+        "| network | eager, NCHW, fp32: samples/s"
+    )
+    name, *figures = lines[-1].strip("| ").split(" | ")
+    assert name == "QCN, 8 blocks of 48" and len(figures) == 3 and all(float(figure) > 0 for figure in figures)
+
+
+def test_evaluation(folder, make_checkpoint):
+    words = ["--gtdata", folder, "--quality", 10, "--model", make_checkpoint("qmar"), "--rounds", 1]
+    lines = printed("evaluation.py", *words)
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+    assert rows[0][0] == f"metrics of 2 images of {folder}"
+    assert [row[0] for row in rows[2:4]] == ["published", "ours"]
+    assert [row[0] for row in rows[6:]] == [
+        "published metrics, one process", "ours, one process", "ours, 1 worker process",
+    ]  # fmt: skip
+
+
+def test_memory(make_checkpoint):
+    lines = printed("memory.py", "--model", make_checkpoint("qmar"), "--megapixels", 0.05, "--ways", "torch")
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+    assert rows[0][1] == "peak MB, 0.05 megapixels" and rows[2][0] == "torch" and float(rows[2][1]) > 100
+    assert len(rows) == 3 + 2 + 9
+
+
+@pytest.mark.slow
+def test_startup():
+    lines = printed("startup.py")
+    assert [line.split(" | ")[0] for line in lines[2:4]] == ["| main.py --help", "| eval.py --help"] and len(
+        lines
+    ) == 14
