@@ -9,11 +9,14 @@
 """
 
 import argparse
+import sys
 import tempfile
 from io import BytesIO
 
 import numpy as np
 from side_by_side import print_table, take_turns
+
+from program import run
 
 
 def published_sample(path, size: int, quality: int, random: np.random.Generator, *, with_global: bool):
@@ -40,8 +43,8 @@ def published_sample(path, size: int, quality: int, random: np.random.Generator,
     return [(torch.from_numpy(part.transpose(2, 0, 1)).float() - 0.5) / 0.5 for part in parts]
 
 
-def main() -> None:
-    """Measure and print."""
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", required=True, metavar="FOLDER", help="training images")
     parser.add_argument("--store", default="", metavar="FOLDER", help="image store (default: a temporary one)")
@@ -49,7 +52,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16, help="samples a batch")
     parser.add_argument("--samples", type=int, default=4096, help="samples a round and side; the published way fewer")
     parser.add_argument("--rounds", type=int, default=7, help="rounds; the median counts")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
 
     import torch
     from PIL import Image
@@ -120,7 +123,8 @@ def main() -> None:
         ratio = rate[name] / rate[f"published {name}"]
         rows.append([f"ours, {name}, input made for the whole batch", rate[name], ratio, rate[name] / rate["limit"]])
     print_table(["side", "samples/s", "times published", "times Pillow alone"], rows)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

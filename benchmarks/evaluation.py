@@ -8,10 +8,13 @@ columns, one image after another, metrics in the process that runs the network.
 
 import argparse
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 from side_by_side import print_table, take_turns
+
+from program import params, run
 
 
 def published_ssim(image: np.ndarray, ground_truth: np.ndarray) -> float:
@@ -50,16 +53,16 @@ def published_psnr_b(image: np.ndarray, ground_truth: np.ndarray) -> float:
     return 10 * math.log10(255**2 / (((x - ground_truth) ** 2).mean() + factor))
 
 
-def main() -> None:
-    """Measure and print."""
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
     parser.add_argument("--gtdata", default="LIVE1", help="data set or folder of images")
-    parser.add_argument("--quality", type=int, nargs="+", default=[10, 20, 30, 40, 50])
+    parser.add_argument("--quality", type=params().quality_list, default="10,20,30,40,50", help="quality factors")
     parser.add_argument("--model", default="", help="checkpoint for the second table (default: the shipped one)")
     parser.add_argument("--images", type=int, default=0, help="the first images alone")
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
 
     import torch
 
@@ -117,7 +120,8 @@ def main() -> None:
         [f"{options.gtdata}, {len(options.quality)} qualities, {Path(model.source).name}", "seconds", "ratio"],
         [[name, value, first / value] for name, value in seconds.items()],
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from side_by_side import ROOT, print_table
 
+from program import run
+
 WAYS = {
     "torch": [],
     "torch, bf16": ["--precision", "bf16"],
@@ -48,13 +50,13 @@ def restore(words: list[str]) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
-def main() -> None:
-    """Measure and print."""
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="", help="checkpoint (default: the one that restore.py takes)")
     parser.add_argument("--megapixels", type=float, default=100.0, help="size of the JPEG")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="rows")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
 
     import torch
 
@@ -63,6 +65,7 @@ def main() -> None:
     from model import load_model, shipped_checkpoints
 
     path = options.model or shipped_checkpoints("RGB")[0]
+    own = load_model(path, torch.device("cpu")).network
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "large.jpg"), Path(folder, "large.png")
         large_jpeg(source, options.megapixels)
@@ -76,7 +79,7 @@ def main() -> None:
 
     arguments = {"in_channel": 5, "out_channel": 3, "n_feats": 64, "n_resblocks": 64}
     networks = {
-        Path(path).name: load_model(path, torch.device("cpu")).network,
+        Path(path).name: own,
         "QCN, 64 blocks of 64": nets.build("qmar", arguments),
         "QGCN, 64 blocks of 64": nets.build("qmarg", arguments),
     }
@@ -88,7 +91,8 @@ def main() -> None:
             label = f"default ({MEMORY / 1e6:g}M)" if memory is None else f"{memory / 1e9:g}G"
             rows.append([name, network.halo, label, tile, round((1 + 2 * tile_halo(network) / tile) ** 2, 2)])
     print_table(["network", "halo, pixels", "--memory", "tile, pixels", "times the work without tiles"], rows)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -8,9 +8,12 @@ use the same threads. Converting and calibrating are done before; each way resto
 """
 
 import argparse
+import sys
 from functools import partial
 
 from side_by_side import ROOT, take_turns
+
+from program import run
 
 WAYS = {
     "PyTorch, NCHW": {},
@@ -79,8 +82,8 @@ def random_checkpoint(blocks: int) -> dict:
     return checkpoint.describe(network, "qmar", arguments, {"net": "qmar"}, 0)
 
 
-def main() -> None:
-    """Measure and print."""
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default=str(ROOT / "checkpoint" / "qcn_rgb.pth"), help="checkpoint")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="instead: QCN of N blocks, random weights")
@@ -88,7 +91,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5, help="turns for each way; at most 3 for large images")
     parser.add_argument("--threads", type=int, default=0, help="of every way (default: PyTorch's own)")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="rows")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
 
     import torch
 
@@ -125,7 +128,8 @@ def main() -> None:
     for way in networks:
         cells = (f"{speeds[way]:.2f} | {speeds[way] / speeds[first]:.1f}" for speeds in columns.values())
         print(f"| {way} | " + " | ".join(cells) + " |")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -3,12 +3,15 @@
 python benchmarks/startup.py
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from side_by_side import ROOT, print_table, take_turns
+
+from program import run
 
 PROGRAMS = (
     "main", "eval", "eval_qm", "eval_qmg", "restore", "convert", "export", "demo", "paper", "fetch_data",
@@ -20,8 +23,10 @@ def start(*words: str) -> None:
     subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def main() -> None:
-    """Measure and print."""
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args(argv)
+
     from PIL import Image
     from skimage.data import astronaut
 
@@ -34,7 +39,8 @@ def main() -> None:
         sides["python -c 'import torch'"] = ["-c", "import torch"]
         seconds = take_turns({name: lambda words=words: start(*words) for name, words in sides.items()}, 5)
     print_table(["command", "seconds"], [[name, value] for name, value in seconds.items()])
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

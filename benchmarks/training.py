@@ -8,11 +8,14 @@ batches ready; 'with loader' adds the DataLoader of training and its worker.
 """
 
 import argparse
+import sys
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
 from side_by_side import print_table, take_turns
+
+from program import run
 
 NETWORKS = {
     "QCN, 8 blocks of 48": ("qmar", {"n_feats": 48, "n_resblocks": 8}),
@@ -32,8 +35,8 @@ WAYS = {
 """What a column is called -> how it differs; the first is what the others are compared with."""
 
 
-def main() -> None:
-    """Measure and print."""
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--batch", type=int, default=8, help="samples a step")
     parser.add_argument("--steps", type=int, default=4, help="steps a turn")
@@ -41,7 +44,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--cuda", action="store_true", help="on the first NVIDIA GPU")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
 
     import numpy as np
     import torch
@@ -107,6 +110,7 @@ def main() -> None:
             print(f"{network_name} is done", flush=True)
     print()
     print_table(["network", f"{options.ways[0]}: samples/s", *(f"{key}: ratio" for key in options.ways[1:])], rows)
+    return 0
 
 
 def _contiguous(inputs):
@@ -114,4 +118,4 @@ def _contiguous(inputs):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

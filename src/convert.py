@@ -18,6 +18,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(
             f"{options.new!r} is the checkpoint to convert, whose training state would be lost: give another name"
         )
+    if new.is_dir():
+        raise UserError(f"{options.new!r} is a folder: name a file")
     if new.exists() and not options.overwrite:
         raise UserError(f"{options.new!r} exists: give another name or --overwrite")
 
@@ -27,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     content = checkpoint.load(options.old)
     content.pop("training", None)
     content["opt"] = {name: value for name, value in content["opt"].items() if name not in LOCAL}
-    network = checkpoint.build_network(content)
+    network = checkpoint.build_network(content, options.old)
     checkpoint.save(options.new, content)
     title = nets.kind(content["net"]).title
     print(f"{options.new}: {title}, {nets.parameter_count(network)} parameters, epoch {content['epoch']}")

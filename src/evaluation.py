@@ -238,11 +238,10 @@ def find_images(data: str, root: str | Path) -> tuple[list[Path], Path]:
         files = sample_photographs()
         return files, files[0].parent
     if data in DATASETS:
-        places = [Path(root, place) for place in DATASETS[data]]
-        folder = next((place for place in places if place.is_dir()), None)
+        folder = next((place for place in (Path(root, place) for place in DATASETS[data]) if place.is_dir()), None)
         if folder is None:
             raise UserError(
-                f"{data} is not in {str(root)!r}: put its images into {str(places[0])!r} or give --dataroot"
+                f"{data} is not in {str(root)!r}: give --dataroot, or src/fetch_data.py {data} gets it or says how to"
             )
     else:
         folder = Path(data)
@@ -363,5 +362,10 @@ def _restore_folder(options: Namespace, model: Model | None) -> int:
 
     if model is None:
         raise UserError("without --GT the JPEGs of --realdatapath are restored, for which --model none is no network")
+    if not Path(options.realdatapath).exists():
+        raise UserError(
+            f"--realdatapath {options.realdatapath!r}, the JPEGs to restore without --GT, does not exist: name their "
+            "folder, or give --GT to evaluate on --gtdata"
+        )
     output = RESULTS / (options.save or Path(SCRIPTS[model.loader]).stem)  # its own: what is there is replaced
     return restore_files([options.realdatapath], output, Restorer(model), overwrite=True)

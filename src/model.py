@@ -119,7 +119,7 @@ def load_model(
         name, channels = exported.net, exported.channels
     else:
         content = checkpoint.load(path)
-        network = backends.build(content, device, **how)
+        network = backends.build(content, device, source=path, **how)
         name, channels = content["net"], checkpoint.image_channels(content)
     words = [word for word in (backend, precision.removeprefix("fp32"), "int8" if int8 else "") if word]
     tile = tile_side(network, memory)

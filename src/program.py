@@ -10,6 +10,9 @@ from utils.errors import UserError
 ROOT = Path(__file__).resolve().parent.parent
 """The repository: params.py and checkpoint/ lie here."""
 
+REQUIRED = {"numpy", "PIL", "skimage", "torch", "torchvision", "tqdm"}
+"""The modules of requirements.txt that programs import."""
+
 
 def params():
     """The module params.py, which lies one folder above the programs (the only change of the search path)."""
@@ -35,6 +38,11 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
             raise
         where = f": {error.filename}" if error.filename is not None else ""
         message, code = f"error: {error.strerror or error}{where}", 2
+    except ModuleNotFoundError as error:
+        if error.name not in REQUIRED:
+            raise
+        message = f"error: the package {error.name} is not installed for {sys.executable}: activate the environment "
+        message, code = message + "that has it (source .venv/bin/activate), or pip install -r requirements.txt", 2
     except KeyboardInterrupt:
         message, code = "interrupted", 130
     if os.environ.get("RANK", "0") == "0":  # of several processes one tells

@@ -344,6 +344,7 @@ def main(argv: list[str] | None = None) -> int:
     names_folder = Path(output).is_dir() or output.endswith(("/", os.sep))
     to_file = single and output not in ("", STREAM) and not names_folder
     if not single and Path(output).suffix.lower() in FORMATS and not names_folder:
+        find_inputs(options.inputs, any_format=True)  # one that is missing is what is wrong
         raise UserError(
             f"the output {output!r} names one file, but a folder is needed for several: end it in / if it is one"
         )

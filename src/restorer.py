@@ -161,8 +161,8 @@ class Restorer:
             tables = standard_tables(self.quality)
         else:
             raise ValueError(
-                f"it is a {photo.form}, which carries no quantization tables: if it was a JPEG once, give --quality Q "
-                "or --estimate"
+                f"it is a {photo.form}, which carries no quantization tables: if it was a JPEG once, restore.py "
+                "takes --quality Q or --estimate"
             )
         return replace(photo, tables=tables[[0, 1, 1][: photo.pixels.shape[2]]], offset=offset)
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -22,6 +23,7 @@ import dataset
 import evaluation
 import nets
 from dataset.crops import SampleKey
+from dataset.store import ImageStore
 from engine import tile_side, train_one_epoch
 from jpeg.codec import get_codec
 from loss import build_loss
@@ -101,6 +103,8 @@ def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict
     if "training" not in state:
         raise UserError(f"{str(path)!r} holds no training state to --resume: start from its weights with --pretrained")
     old = {"optimizer": "adam"} | state["opt"]  # runs from before there was a choice
+    if "pretrained" in given:
+        raise UserError("--pretrained is what a run starts from, and --resume goes on with one: give one of them")
     if "optimizer" in given and options.optimizer != old["optimizer"]:
         raise UserError(
             f"--optimizer {options.optimizer} can't use the state of {old['optimizer']} in {str(path)!r}: "
@@ -156,8 +160,8 @@ class Training:
             raise UserError(f"--net {options.net} takes --dataloader {kind.loader}, not {options.dataloader}")
         channels = COLOR_MODES[options.colorMode]
         self.folder = CHECKPOINTS / options.savedir
-        if self.folder.resolve() == CHECKPOINTS.resolve():
-            raise UserError(f"--savedir {options.savedir!r} is {str(CHECKPOINTS)!r} itself: name a folder for the run")
+        if CHECKPOINTS.resolve().is_relative_to(self.folder.resolve()):
+            raise UserError(f"--savedir {options.savedir!r} holds {str(CHECKPOINTS)!r}: name a folder for the run")
         if not resumed and any(self.folder.glob("model_*.pth")):
             raise UserError(f"{str(self.folder)!r} already holds a run: give another --savedir, or --resume it")
         self.schedule = Schedule(options.schedule, options.lr, options.nEpochs, options.step, options.warmup)
@@ -232,22 +236,22 @@ class Training:
             to_validate = held_out
         elif options.validation:
             to_validate = image_files(options.imgValidRoot)
-        if not self.main:
-            distributed.barrier()
-        rank, world = distributed.rank(), distributed.world()
-        self.batches = dataset.build_training_data(options, files=files, rank=rank, world=world)
-        readable = dataset.decode(to_validate, options, rank=rank)
+        self.batches, readable = distributed.in_turn(lambda: self._decode(files, to_validate))
         self.validation, self.unreadable = (
             readable.sources,
             self.batches.dataset.images.unreadable + readable.unreadable,
         )
-        if to_validate and not self.validation:
+        self.sampler = self.batches.batch_sampler
+
+    def _decode(self, files: list[Path], to_validate: list[Path]) -> tuple[DataLoader, ImageStore]:
+        rank, world = distributed.rank(), distributed.world()
+        batches = dataset.build_training_data(self.options, files=files, rank=rank, world=world)
+        readable = dataset.decode(to_validate, self.options, rank=rank)
+        if to_validate and not len(readable):
             raise UserError(
                 f"none of the {len(to_validate)} images to validate on can be read: {readable.unreadable[0]}"
             )
-        if self.main:
-            distributed.barrier()
-        self.sampler = self.batches.batch_sampler
+        return batches, readable
 
     # ------------------------------------------------------------------------------------------ the run
 

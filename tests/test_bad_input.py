@@ -1,10 +1,12 @@
 """What users get wrong: one clear sentence, exit code 2, nothing written."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import refused
+from conftest import ROOT, refused
 
 
 @pytest.fixture
@@ -44,6 +46,7 @@ def training(call, folder, *words):
         (["--holdout", "9"], ["--holdout 9", "holds no image out"]),
         (["--savedir", ""], ["--savedir ''", "name a folder"]),
         (["--savedir", "x/.."], ["--savedir 'x/..'", "name a folder"]),
+        (["--savedir", ".."], ["--savedir '..'", "name a folder"]),
         (["--validation", "--imgValidRoot", "none"], ["'none'", "does not exist"]),
         (["--pretrained", "none.pth"], ["none.pth", "does not exist"]),
         (["--resume", "none.pth"], ["none.pth", "does not exist"]),
@@ -74,7 +77,7 @@ def test_training_folders(call, tmp_path, nothing_written):
     ("words", "expected"),
     [
         (["--gtdata", "nowhere"], ["'nowhere'", "LIVE1", "sample"]),
-        (["--gtdata", "DIV2K"], ["DIV2K", "data/DIV2K"]),
+        (["--gtdata", "DIV2K"], ["DIV2K", "--dataroot", "fetch_data.py DIV2K"]),
         (["--gtdata", "empty"], ["'empty'", "no image"]),
         (["--gtdata", "sample", "--quality", "10,200"], ["200", "1 to 100"]),
         (["--gtdata", "sample", "--colorMode", "HSV"], ["'HSV'", "RGB, L"]),
@@ -112,3 +115,14 @@ def test_conversion(call, nothing_written):
     Path("text.pth").write_text("text")
     refused(call("convert", "text.pth", "new.pth"), "text.pth", "can't be read")
     assert not Path("new.pth").exists()
+
+
+@pytest.mark.parametrize(("program", "package"), [("eval_qm", "torch"), ("restore", "PIL"), ("main", "tqdm")])
+def test_a_missing_package_is_told_with_the_way_to_it(program, package):
+    code = f"import sys; sys.path.insert(0, sys.argv[1]); sys.modules[{package!r}] = None\n"
+    code += f"import {program}, program; sys.exit(program.run({program}.main, sys.argv[2:]))"
+    words = {"restore": ["a.jpg"], "main": ["--imgGTRoot", "."], "eval_qm": []}[program]
+    command = [sys.executable, "-c", code, str(ROOT / "src"), *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert f"the package {package} is not installed" in done.stderr and "requirements.txt" in done.stderr

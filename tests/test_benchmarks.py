@@ -75,7 +75,7 @@ def test_loss(make_checkpoint, folder_of_photos):
     model = make_checkpoint("qmar", identity=True)
     ways = ["OpenVINO", "PyTorch, bf16"]
     lines = printed(
-        "int8.py", "--model", model, "--gtdata", folder_of_photos, "--quality", 10, 50, "--images", 2, "--ways", *ways
+        "int8.py", "--model", model, "--gtdata", folder_of_photos, "--quality", "10,50", "--images", 2, "--ways", *ways
     )
     assert "2 images" in lines[0] and lines[2] == "| | 10 | 50 |"
     assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {way}" for way in ways]

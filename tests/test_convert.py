@@ -63,6 +63,8 @@ def test_conversion_overwrites_nothing_unless_told_to(call, make_checkpoint):
     assert old.read_bytes() == before
     assert call("convert", old, "new.pth").code == 0
     refused(call("convert", old, "new.pth"), "'new.pth' exists", "--overwrite")
+    Path("folder").mkdir()
+    refused(call("convert", old, "folder", "--overwrite"), "'folder' is a folder")
     assert call("convert", make_checkpoint("edsr"), "new.pth", "--overwrite").code == 0
     assert checkpoint.load("new.pth")["net"] == "edsr"
 

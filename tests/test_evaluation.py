@@ -181,7 +181,7 @@ def test_data_sets_are_found_under_the_data_root(call, folder_of_photos, tmp_pat
     done = call("eval_qm", "--GT", "--gtdata", "BSDS500", "--model", "none")
     assert done.code == 0 and "BSDS500 RGB, quality 10" in done.out and "libjpeg" in done.out
     assert call("eval_qm", "--GT", "--gtdata", "BSDS500", "--dataroot", tmp_path / "data", "--model", "none").code == 0
-    refused(call("eval_qm", "--GT", "--gtdata", "LIVE1"), "LIVE1", "data/LIVE1", "--dataroot")
+    refused(call("eval_qm", "--GT", "--gtdata", "LIVE1"), "LIVE1", "fetch_data.py LIVE1", "--dataroot")
 
 
 def test_the_model_says_which_script_and_colour_mode_it_is_for(call, folder_of_photos, make_checkpoint):
@@ -252,7 +252,7 @@ def test_a_users_jpegs_are_restored_with_their_own_tables(call, tmp_path, photo,
         compressed = PillowCodec().compress(photo[:50, :70], quality)
         assert np.array_equal(saved, np.rint(model.restore(compressed)).astype(np.uint8))
     assert call("eval_qm", "--model", path).code == 0 and Path("results/eval_qm/10.png").exists()
-    refused(call("eval_qm", "--model", path, "--realdatapath", "none"), "none", "does not exist")
+    refused(call("eval_qm", "--model", path, "--realdatapath", "none"), "none", "does not exist", "--GT")
     refused(call("eval_qm", "--model", "none"), "--model none")
 
 

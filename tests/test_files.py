@@ -83,3 +83,13 @@ def test_leftovers_are_those_of_this_program(tmp_path):
 def test_any_name_can_be_printed():
     assert name_of(Path("näive") / "a.png") == "näive/a.png"
     assert name_of(Path(os.fsdecode(b"\xe9\xff.png"))) == r"\xe9\xff.png"
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_output(monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: 'out\.png'"), atomic_write("out.png") as file:
+        file.write(b"much")
+    assert list(Path().iterdir()) == []

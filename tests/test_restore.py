@@ -111,7 +111,7 @@ def test_outputs_that_nobody_can_mean_are_refused_before_the_work(call, album, m
     Path("file").write_text("a file")
     refused(call("restore", album, "-o", "file", *path), "'file' is a file", "folder")
     refused(call("restore", first, second, "-o", "one.png", *path), "'one.png' names one file")
-    refused(call("restore", first, "-o", "file/out.png", *path), "file/out.png")
+    refused(call("restore", first, "-o", "file/out.png", *path), "Not a directory: file")
     refused(call("restore", first, "-o", "out.png", "--format", "webp", *path), "--format webp", "'out.png'")
     refused(call("restore", "", "-o", "out", *path), "empty")
     assert Path("file").read_text() == "a file" and not Path("one.png").exists() and not Path("out").exists()
@@ -475,6 +475,18 @@ def test_standard_input_goes_to_a_file(call, album, make_checkpoint, monkeypatch
     refused(restored(content, "--max_megapixels", 0.0001), "standard input holds more than")
     refused(call("restore", "-", album / "a.jpg"), "alone")
     assert not Path("cut.png").exists()
+
+
+def test_an_input_that_is_missing_is_told_as_such(call):
+    refused(call("restore", "phto.jpg", "-o", "out.png"), "the input 'phto.jpg' does not exist")
+    refused(call("restore", "phtos/*.jpg", "-o", "out.png"), "the input 'phtos/*.jpg' does not exist")
+
+
+def test_a_file_where_a_folder_is_needed_is_named(call, album, make_checkpoint):
+    Path("a.png").write_bytes(b"mine")
+    done = call("restore", album / "a.jpg", "-o", "a.png/x.png", "--model", make_checkpoint("qmar"))
+    refused(done, "Not a directory: a.png")
+    assert Path("a.png").read_bytes() == b"mine"
 
 
 def test_to_import_the_program_brings_in_nothing_large():

@@ -141,6 +141,21 @@ def test_resumed_equals_uninterrupted_after_a_kill_at_any_moment(call, folder_of
     assert not list(Path("checkpoint/killed").glob(".*.tmp"))
 
 
+def test_a_killed_run_leaves_no_worker_that_keeps_its_folder(folder_of_photos):
+    # batches larger than a pipe holds, so that a worker waits for somebody to take them
+    words = ["--imgGTRoot", folder_of_photos, "--savedir", "run", *TINY, "--batchSize", 64, "--threads", 1]
+    words += ["--nEpochs", 1000, "--samples_per_epoch", 64_000, "--save_minutes", 1e-9]
+    command = [str(word) for word in [sys.executable, ROOT / "src" / "main.py", *words]]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not Path("checkpoint/run/model_last.pth").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    done = shell("main.py", "--resume", "checkpoint/run", "--samples_per_epoch", 64, "--nEpochs", 1)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_exits(call, folder_of_photos, monkeypatch, number):
     words = ["--nEpochs", 1, "--threads", 1]
@@ -180,6 +195,7 @@ def test_resuming_keeps_the_network_and_says_what_it_can_not_do(call, folder_of_
     refused(call("main", "--resume", "checkpoint/run", "--n_feats", 16), "--n_feats 16", "8")
     refused(call("main", "--resume", "checkpoint/run", "--net", "edsr"), "--net edsr", "qmar")
     refused(call("main", "--resume", "checkpoint/run", "--optimizer", "muon"), "state of adam", "--pretrained")
+    refused(call("main", "--resume", "checkpoint/run", "--pretrained", "checkpoint/run"), "--pretrained", "--resume")
     refused(call("main", "--resume", "checkpoint/none"), "checkpoint/none", "does not exist")
     refused(call("main", "--resume", make_checkpoint("qmar")), "--pretrained")
     refused(train(call, folder_of_photos, "--nEpochs", 1), "already holds a run", "--resume")
@@ -211,7 +227,11 @@ def test_a_run_goes_on_elsewhere(call, folder_of_photos):
 def test_two_runs_never_share_a_folder(call, folder_of_photos):
     with locked(Path("checkpoint/run")):
         done = train(call, folder_of_photos, "--nEpochs", 1)
-    assert done.code == 2 and "error: another run is writing into 'checkpoint/run': give another --savedir" in done.err
+    assert (
+        done.code == 2
+        and "error: another run is writing into 'checkpoint/run': wait for its end, or give another --savedir"
+        in done.err
+    )
     assert list(Path("checkpoint/run").iterdir()) == []
     assert train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4).code == 0
 
@@ -512,7 +532,15 @@ def test_two_processes_learn_what_one_does(call, folder_of_photos, start, more):
 
 def test_several_processes_tell_a_mistake_once(folder_of_photos):
     done = shell("main.py", "--gpus", "[0,1]", "--imgGTRoot", "nowhere")
-    assert done.returncode == 2 and done.stderr.strip() == "error: the image folder 'nowhere' does not exist"
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith(
+        "error: the folder of training images 'nowhere' does not exist: name one with --imgGT"
+    )
+    # what the first process alone meets, while the other waits for it
+    words = ["--imgGTRoot", folder_of_photos, *TINY, "--size", 512]
+    done = shell("main.py", "--gpus", "[0,1]", *words)
+    assert done.returncode == 2 and done.stderr.strip().splitlines()[-1].endswith("holds a crop of 512 x 512 pixels")
+    assert "Traceback" not in done.stderr and done.stderr.count("error: ") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])

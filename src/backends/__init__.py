@@ -132,7 +132,13 @@ def convert(
 
 
 def build(
-    content: dict[str, Any], device: torch.device, *, backend: str = "", precision: str = "fp32", int8: bool = False
+    content: dict[str, Any],
+    device: torch.device,
+    *,
+    backend: str = "",
+    precision: str = "fp32",
+    int8: bool = False,
+    source: str | Path = "",
 ) -> nn.Module:
     """The network of a checkpoint, ready to restore.
 
@@ -141,6 +147,7 @@ def build(
         backend: 'torch' (also '') or one of BACKENDS.
         precision: 'fp32' or 'bf16', of what is not computed in 8 bits.
         int8: compute most of it in 8 bits, calibrated on scikit-image's photographs.
+        source: the checkpoint's file, for messages.
 
     Raises:
         UserError: if these don't go together, or an optional package is missing.
@@ -148,7 +155,7 @@ def build(
     backend = backend or TORCH
     _check(backend, precision, int8, device)
     if backend == TORCH:
-        network = checkpoint.build_network(content).to(device, memory_format=torch.channels_last).eval()
+        network = checkpoint.build_network(content, source).to(device, memory_format=torch.channels_last).eval()
         return Autocast(network) if precision == "bf16" else network
     chosen = BACKENDS[backend]
     converted, exported = convert(chosen, content, int8=int8)

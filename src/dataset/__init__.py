@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+import threading
+import time
 import warnings
 from argparse import Namespace
 from pathlib import Path
@@ -21,6 +23,9 @@ from utils.image import COLOR_MODES, image_files
 
 LOADERS = {"jpeg": jpeg, "jpeg_qm": jpeg_qm, "jpeg_qmg": jpeg_qmg}
 """Name on the command line -> module, a `Loader`."""
+
+SHOWN = 5
+"""Images too small for a crop of which the names are told."""
 
 log = logging.getLogger("train")
 
@@ -98,7 +103,8 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
     crops = disjoint_crops(store.shapes, options.size)
     small = [str(source) for source, count in zip(store.sources, crops, strict=True) if not count]
     if small and rank == 0:
-        log.warning("left out %d images smaller than the crop of %d: %s", len(small), options.size, ", ".join(small))
+        shown = ", ".join(small[:SHOWN]) + (", ..." if len(small) > SHOWN else "")
+        log.warning("left out %d images smaller than the crop of %d: %s", len(small), options.size, shown)
     if not crops.any():
         raise UserError(f"no image under {options.imgGTRoot!r} holds a crop of {options.size} x {options.size} pixels")
     store.keep(crops.nonzero()[0])
@@ -126,12 +132,17 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
         collate_fn=as_is,
         num_workers=options.threads,
         persistent_workers=options.threads > 0,
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=_begin_worker,
     )
 
 
 def training_files(options: Namespace) -> tuple[list[Path], list[Path]]:
     """The images of --imgGTRoot and, with --holdout, those of them to validate on."""
+    if not Path(options.imgGTRoot).is_dir():
+        raise UserError(
+            f"the folder of training images {options.imgGTRoot!r} does not exist: name one with --imgGTRoot, or get "
+            "DIV2K with src/fetch_data.py DIV2K"
+        )
     files, held_out = split_holdout(image_files(options.imgGTRoot), options.holdout)
     if not files:
         raise UserError(f"--holdout {options.holdout} leaves no image of {options.imgGTRoot!r} to train on")
@@ -147,7 +158,17 @@ def as_is(batch: Samples) -> Samples:
     return batch
 
 
-def _ignore_signals(_worker: int) -> None:
-    """Let the main process alone decide what an interruption means: it saves, then ends its workers."""
+def _begin_worker(_worker: int) -> None:
+    """Let the main process alone decide what an interruption means: it saves, then ends its workers.
+
+    A worker whose main process was killed would wait for ever to hand over its batch, and keep the run's folder locked.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

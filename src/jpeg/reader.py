@@ -105,7 +105,7 @@ def _from_jpeg(stream: bytes, tolerant: bool, max_megapixels: float) -> Photo:
         except ValueError:
             raise error from None  # and no advice that would not help
         if not tolerant:
-            raise ValueError(f"{error}; --tolerant restores what a viewer shows of it") from None
+            raise ValueError(f"{error}; restore.py --tolerant restores what a viewer shows of it") from None
         warning = f"{error}: restored as far as it goes"
     photo = _photo(image, structure.tables)
     return replace(photo, stream=stream, warning=warning)

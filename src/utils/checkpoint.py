@@ -59,40 +59,44 @@ def load(path: str | Path) -> dict[str, Any]:
         with warnings.catch_warnings(action="ignore"):  # torch's advice on files that are not its own: told below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # the bytes of the file decide what fails, and how
-        return _from_legacy(legacy.load(path))
+        return _from_legacy(legacy.load(path), path)
     if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= KEYS:
         raise UserError(f"{str(path)!r} is no checkpoint of this project (format {FORMAT})")
     return content
 
 
-def _from_legacy(old: legacy.LegacyCheckpoint) -> dict[str, Any]:
+def _from_legacy(old: legacy.LegacyCheckpoint, path: str | Path) -> dict[str, Any]:
     """A published checkpoint in this project's format."""
     content = {"format": FORMAT, "net": old.name, "model": old.state, "opt": old.options, "epoch": old.epoch}
     try:
         content["arguments"] = nets.infer_arguments(old.name, old.state, old.res_scale)
     except (LookupError, ValueError) as error:
         raise UserError(f"the published checkpoint lacks weights of its network {old.name}: {error}") from None
-    build_network(content)
+    build_network(content, path)
     return content
 
 
-def build_network(content: dict[str, Any]) -> nn.Module:
+def build_network(content: dict[str, Any], source: str | Path = "") -> nn.Module:
     """The network of a checkpoint, with its weights.
+
+    Args:
+        source: the file, for messages.
 
     Raises:
         UserError: if weights and description contradict each other, or a weight is not finite.
     """
+    of = f" ({str(source)!r})" if source else ""
     try:
         network = nets.build(content["net"], content["arguments"])
         network.load_state_dict(content["model"])
     except Exception as error:  # the file's own words decide what fails, and how
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"the checkpoint's weights do not fit its own description: {reason}") from None
+        raise UserError(f"the checkpoint's weights do not fit its own description{of}: {reason}") from None
     broken = [name for name, weight in content["model"].items() if not weight.isfinite().all()]
     if broken:
         raise UserError(
-            f"the checkpoint's weights {', '.join(broken)[:100]} are not finite numbers: its training diverged, take "
-            "an earlier one"
+            f"the checkpoint's weights {', '.join(broken)[:100]} are not finite numbers{of}: its training diverged, "
+            "take an earlier one"
         )
     return network
 

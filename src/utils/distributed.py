@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -118,6 +118,26 @@ def barrier() -> None:
     """Wait for all processes."""
     if distributed.is_initialized():
         distributed.barrier()
+
+
+def in_turn(function: Callable[[], Any]) -> Any:
+    """What ``function`` returns, called by the first process and then by the others, for which it may prepare files.
+
+    Raises:
+        UserError: on all processes what the first one raises.
+    """
+    if not distributed.is_initialized():
+        return function()
+    result, problem = None, [""]
+    if rank() == 0:
+        try:
+            result = function()
+        except UserError as error:
+            problem = [str(error)]
+    distributed.broadcast_object_list(problem)
+    if problem[0]:
+        raise UserError(problem[0])
+    return result if rank() == 0 else function()
 
 
 def mean_over_processes(values: Sequence[float], device: torch.device) -> list[float]:

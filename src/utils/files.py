@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from utils.errors import UserError
 
 TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 """The names of temporary files."""
+
+LOCK_PATIENCE = 3.0
+"""Seconds to wait for a lock."""
 
 
 @contextmanager
@@ -32,8 +36,10 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
             os.replace(temporary, path)
-        except BaseException:
+        except BaseException as error:
             os.unlink(temporary)
+            if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
+                raise OSError(error.errno, error.strerror, str(path)) from None
             raise
 
 
@@ -49,7 +55,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep other processes from locking ``folder``; where the system or the file system has no locks, do nothing.
 
     Raises:
-        UserError: if another process holds the lock.
+        UserError: if another process holds the lock for LOCK_PATIENCE, in which the workers of a killed one end.
     """
     try:
         import fcntl
@@ -59,12 +65,20 @@ def locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another run is writing into {str(folder)!r}: give another --savedir") from None
-        except OSError:
-            pass
+        give_up = time.monotonic() + LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < give_up:
+                    time.sleep(0.1)
+                    continue
+                raise UserError(
+                    f"another run is writing into {str(folder)!r}: wait for its end, or give another --savedir"
+                ) from None
+            except OSError:
+                pass
+            break
         yield
     finally:
         os.close(handle)
@@ -81,6 +95,8 @@ def _temporary(path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     return temporary
