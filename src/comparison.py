@@ -298,6 +298,8 @@ def _trained_range(option: object) -> tuple[int, int] | None:
 def draw_gains(gains: Gains):
     """A matplotlib figure: a line a model, thick where it was trained."""
     figure, axis = pyplot().subplots(figsize=(8, 5))
+    pairs = pyplot().get_cmap("tab20").colors  # dark and light in turn
+    axis.set_prop_cycle(color=pairs[::2] + pairs[1::2])
     for name, values in gains.gains.items():
         low, high = gains.ranges[name] or (0, 0)
         trained = (
