@@ -126,11 +126,13 @@ def _tiff_tags(exif: bytes | None, xmp: bytes | None) -> dict:
     """How Pillow writes a TIFF with what EXIF says of the photograph, not of how the JPEG lay on the disk, and XMP.
 
     Raises:
-        SyntaxError, ValueError: if the EXIF block is damaged.
+        ValueError: if the EXIF block is damaged.
     """
     tags = Image.Exif()
-    if exif:
-        tags.load(exif)
+    try:
+        tags.load(exif or b"")
+    except (SyntaxError, ValueError, KeyError, TypeError, OverflowError, struct.error) as error:
+        raise ValueError(f"it can't be written as TIFF: its EXIF block is damaged ({error})") from None
     for tag in _LAYOUT_TAGS & set(tags):
         del tags[tag]
     if xmp:

@@ -237,10 +237,8 @@ class Training:
         elif options.validation:
             to_validate = image_files(options.imgValidRoot)
         self.batches, readable = distributed.in_turn(lambda: self._decode(files, to_validate))
-        self.validation, self.unreadable = (
-            readable.sources,
-            self.batches.dataset.images.unreadable + readable.unreadable,
-        )
+        self.validation = readable.sources
+        self.unreadable = self.batches.dataset.images.unreadable + readable.unreadable
         self.sampler = self.batches.batch_sampler
 
     def _decode(self, files: list[Path], to_validate: list[Path]) -> tuple[DataLoader, ImageStore]:

@@ -501,8 +501,8 @@ def test_what_the_photograph_carries_is_carried_over(call, photo, make_checkpoin
     exif = Image.Exif()
     exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "A maker", 6
     exif[ExifTags.Base.ImageWidth], exif[ExifTags.Base.Compression] = 9999, 6  # of the JPEG, as phones write them
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2020:11:25 12:00:00"
-    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: "2020:11:25 12:00:00"}
+    exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitudeRef: "N"}
     icc, xmp = (
         ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
         b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>",
@@ -524,6 +524,17 @@ def test_what_the_photograph_carries_is_carried_over(call, photo, make_checkpoin
         assert image.info["xmp"] == xmp
         if image.format != "WEBP":
             assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"II*\0", b"Exif\0\0II*\0\xff\xff\xff\xff"])
+def test_a_damaged_exif_block_fails_a_tiff_alone(photo, exif):
+    picture = output.Picture(photo[:8, :8].copy(), None, Metadata(exif=exif))
+    for form in ("PNG", "WEBP", "JPEG"):
+        output.write_picture(BytesIO(), picture, form)
+    try:
+        output.write_picture(BytesIO(), picture, "TIFF")
+    except ValueError as error:
+        assert "it can't be written as TIFF" in str(error)
 
 
 @pytest.mark.parametrize("xmp", [b"", b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"])
