@@ -439,7 +439,11 @@ def test_an_interruption_leaves_no_partial_file(album, photo, make_checkpoint, j
         Image.fromarray(np.tile(photo, (2, 2, 1))).save(album / f"more{i}.jpg")
     model = make_checkpoint("qmar", n_resblocks=8)
     command = [sys.executable, ROOT / "src" / "restore.py", album, "-o", "out", "--model", model, "--jobs", jobs]
-    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*map(str, command)],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores it
+    )
     while not list(Path("out").glob("more*.png")) and process.poll() is None:
         pass
     process.send_signal(signal.SIGINT)
