@@ -238,7 +238,7 @@ def find_images(data: str, root: str | Path) -> tuple[list[Path], Path]:
         files = sample_photographs()
         return files, files[0].parent
     if data in DATASETS:
-        folder = next((place for place in (Path(root, place) for place in DATASETS[data]) if place.is_dir()), None)
+        folder = next(filter(Path.is_dir, (Path(root, place) for place in DATASETS[data])), None)
         if folder is None:
             raise UserError(
                 f"{data} is not in {str(root)!r}: give --dataroot, or src/fetch_data.py {data} gets it or says how to"

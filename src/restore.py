@@ -274,8 +274,6 @@ def restore_stream(restorer, writing: Writing, source: str, output: str, *, over
     from utils.files import atomic_write
 
     target = Path(output)
-    if target.is_dir() or output.endswith(("/", os.sep)):
-        raise UserError(f"the output {output!r} is a folder, and standard input has no name: give a file")
     if output != STREAM and target.exists() and not overwrite:
         raise UserError(f"the output {output!r} exists: give another -o or --overwrite")
     content: Path | bytes = Path(source)
@@ -342,6 +340,8 @@ def main(argv: list[str] | None = None) -> int:
     if output == STREAM and not single:
         raise UserError("standard output (-o -) takes one file: give a folder for several")
     names_folder = Path(output).is_dir() or output.endswith(("/", os.sep))
+    if source == STREAM and names_folder:
+        raise UserError(f"the output {output!r} is a folder, and standard input has no name: give a file")
     to_file = single and output not in ("", STREAM) and not names_folder
     if not single and Path(output).suffix.lower() in FORMATS and not names_folder:
         find_inputs(options.inputs, any_format=True)  # one that is missing is what is wrong

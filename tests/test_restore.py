@@ -530,15 +530,13 @@ def test_what_the_photograph_carries_is_carried_over(call, photo, make_checkpoin
             assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
 
 
-@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"II*\0", b"Exif\0\0II*\0\xff\xff\xff\xff"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"II*\0"])
 def test_a_damaged_exif_block_fails_a_tiff_alone(photo, exif):
     picture = output.Picture(photo[:8, :8].copy(), None, Metadata(exif=exif))
     for form in ("PNG", "WEBP", "JPEG"):
         output.write_picture(BytesIO(), picture, form)
-    try:
+    with pytest.raises(ValueError, match="it can't be written as TIFF: its EXIF block is damaged"):
         output.write_picture(BytesIO(), picture, "TIFF")
-    except ValueError as error:
-        assert "it can't be written as TIFF" in str(error)
 
 
 @pytest.mark.parametrize("xmp", [b"", b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"])

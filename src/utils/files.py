@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import errno
+import importlib.util
 import os
 import re
 import time
@@ -57,31 +58,35 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: if another process holds the lock for LOCK_PATIENCE, in which the workers of a killed one end.
     """
-    try:
-        import fcntl
-    except ImportError:
+    if importlib.util.find_spec("fcntl") is None:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
         give_up = time.monotonic() + LOCK_PATIENCE
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() < give_up:
-                    time.sleep(0.1)
-                    continue
+        while not _lock(handle):
+            if time.monotonic() > give_up:
                 raise UserError(
                     f"another run is writing into {str(folder)!r}: wait for its end, or give another --savedir"
-                ) from None
-            except OSError:
-                pass
-            break
+                )
+            time.sleep(0.1)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open folder unless another process has; where there are no locks, it counts as locked."""
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def name_of(path: Path) -> str:
