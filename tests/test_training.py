@@ -246,15 +246,21 @@ def test_too_little_memory_is_told_with_what_saves_some(call, folder_of_photos, 
     assert "Traceback" not in done.err
 
 
-def test_a_scheduler_s_choice_of_gpus_is_kept(tmp_path, monkeypatch, capfd):
+def test_a_scheduler_s_choice_of_gpus_is_kept(tmp_path, monkeypatch):
     program = tmp_path / "show.py"
-    program.write_text("import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['LOCAL_RANK'])")
+    program.write_text(  # a file for each process: on a shared output their lines could mix
+        "import os, sys; from pathlib import Path\n"
+        "Path(sys.argv[1], os.environ['LOCAL_RANK']).write_text(os.environ['CUDA_VISIBLE_DEVICES'])"
+    )
+
+    def seen() -> list[str]:
+        assert distributed.launch(str(program), [str(tmp_path)], cuda=True, gpus=[0, 2]) == 0
+        return [(tmp_path / rank).read_text() for rank in ("0", "1")]
+
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert distributed.launch(str(program), [], cuda=True, gpus=[0, 2]) == 0
+    assert seen() == ["0,2", "0,2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,5,7")
-    assert distributed.launch(str(program), [], cuda=True, gpus=[0, 2]) == 0
-    lines = capfd.readouterr().out.splitlines()
-    assert sorted(lines[:2]) == ["0,2 0", "0,2 1"] and sorted(lines[2:]) == ["GPU-a,7 0", "GPU-a,7 1"]
+    assert seen() == ["GPU-a,7", "GPU-a,7"]
 
 
 def test_pretrained_weights_are_the_start(call, folder_of_photos, make_checkpoint):
