@@ -29,4 +29,4 @@ figures: $(VENV)/test-installed
 	$(RUN) src/paper.py figures
 
 clean:
-	rm -rf $(VENV) results
+	rm -rf $(VENV) results/demo

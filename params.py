@@ -367,7 +367,7 @@ def restore_parser() -> Parser:
         help="estimate that quality factor, and the place of a crop on the grid of blocks, from the pixels; a picture "
         "for which this is not certain fails, a JPEG's own tables always win",
     )
-    group.add_argument("--tolerant", action="store_true", help="restore what a viewer shows of a damaged JPEG")
+    group.add_argument("--tolerant", action="store_true", help="restore what a viewer shows of a JPEG that breaks off")
     group.add_argument(
         "--max_megapixels", type=_number(float, 0, above=True), default=200.0, help="refuse larger pictures"
     )

@@ -19,7 +19,7 @@ from evaluation import HEADERS, evaluate_image
 from jpeg.codec import get_codec
 from model import Model, load_model
 from utils.errors import UserError
-from utils.files import check_writable, name_of, write_text
+from utils.files import check_writable, locked, name_of, write_text
 from utils.image import load_image
 from utils.metric import get_protocol
 
@@ -62,9 +62,9 @@ COLUMNS = (*Measured._fields, "method", *HEADERS)
 
 
 class Record:
-    """The rows of images measured so far, in a CSV that one process writes; what is in it is not measured again.
+    """The rows of images measured so far, in a CSV; what is in it is not measured again.
 
-    Rows keep the method's name under which they were measured.
+    Rows keep the method's name under which they were measured. Several measurements may write into one CSV at once.
 
     Args:
         path: the CSV, read if it exists; '' keeps nothing.
@@ -97,7 +97,12 @@ class Record:
     def add(self, found: Mapping[Measured, tuple[str, Figures]]) -> None:
         """Take rows in, and write the file."""
         self.rows |= found
-        if self.path is not None:
+        if self.path is None:
+            return
+        with locked(self.path.parent, f"another program keeps {str(self.path)!r} locked: give another --per_image"):
+            if self.path.exists():  # what others have added
+                self._read()
+            self.rows |= found
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(COLUMNS)

@@ -66,18 +66,30 @@ class Outcome(NamedTuple):
     warning: str = ""
 
 
-def find_inputs(inputs: Sequence[str], *, any_format: bool = False) -> tuple[list[tuple[Path, Path]], list[Path]]:
-    """The files of ``inputs`` (files, folders, patterns), each with its place in an output folder.
+class Found(NamedTuple):
+    """The files that inputs stand for.
+
+    Attributes:
+        files: each with its place in an output folder.
+        others: files in folders that are none to restore by their names.
+        results: files in folders and patterns that lie in the output folder.
+    """
+
+    files: list[tuple[Path, Path]]
+    others: list[Path]
+    results: list[Path]
+
+
+def find_inputs(inputs: Sequence[str], *, any_format: bool = False, output: Path | None = None) -> Found:
+    """The files of ``inputs`` (files, folders, patterns).
 
     Args:
         any_format: look in folders not only for JPEGs but for whatever else Pillow reads.
-
-    Returns:
-        The files and their places; and the files in folders that are none by their names.
+        output: the output folder. Where it lies within an input, what is in it are results.
     """
     from utils.image import JPEG_SUFFIXES, SUFFIXES, sorted_out
 
-    found, others = [], []
+    found, others, results = [], [], []
     for text in inputs:
         if not text:
             raise UserError("an input is empty (a variable that is not set?): . is the current folder")
@@ -88,17 +100,25 @@ def find_inputs(inputs: Sequence[str], *, any_format: bool = False) -> tuple[lis
             matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
             plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
             root = Path(*plain)  # the folder whose tree the pattern picks from
+        if not matches:
+            raise UserError(f"the input {text!r} does not exist")
+        place = _resolved(output) if output else None
+        may_hold_results = place and (matches != [path] or path.is_dir()) and _resolved(root) in place.parents
         before = len(found)
         for match in matches:
+            files, rest = [match], []
             if match.is_dir():
                 files, rest = sorted_out(match, SUFFIXES if any_format else JPEG_SUFFIXES)
-                others += rest
-            else:
-                files = [match]
+            if may_hold_results:
+                results += [file for file in files if place in _resolved(file).parents]
+                files, rest = (
+                    [file for file in some if place not in _resolved(file).parents] for some in (files, rest)
+                )
             found += [(file, file.relative_to(root)) for file in files]
+            others += rest
         if len(found) == before:
-            raise UserError(f"the input {text!r} does not exist")
-    return list(dict.fromkeys(found)), others
+            raise UserError(f"the input {text!r} holds nothing but the output {str(output)!r}")
+    return Found(list(dict.fromkeys(found)), others, results)
 
 
 def plan_outputs(
@@ -132,9 +152,9 @@ def plan_outputs(
         )
     names = output_names([place for _, place in found], suffix)
     targets = [(path, output / name if folder else output) for (path, _), name in zip(found, names, strict=True)]
-    sources = {_resolved(path) for path, _ in targets}
+    sources = {_identity(path) for path, _ in targets}
     for _, target in targets:
-        if _resolved(target) in sources:
+        if _identity(target) in sources:
             raise UserError(f"the output {str(target)!r} is an input: give another -o")
         if target.exists() and not (overwrite or resume):
             raise UserError(f"the output {str(target)!r} exists: give another -o, --overwrite or --resume")
@@ -147,6 +167,15 @@ def _resolved(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError):  # a link to itself
         return path.absolute()
+
+
+def _identity(path: Path) -> Path | tuple[int, int]:
+    """What two paths to one file have in common, whatever the case of their letters; a path where there is none yet."""
+    try:
+        status = path.stat()
+    except OSError:
+        return _resolved(path)
+    return status.st_dev, status.st_ino
 
 
 def restore_file(path: Path, target: Path, restorer, writing: Writing, stop: threading.Event) -> Outcome:
@@ -236,7 +265,9 @@ def restore_files(
 
     writing = writing or Writing()
     suffix = next(suffix for suffix, form in FORMATS.items() if form == writing.form)
-    found, others = find_inputs(inputs, any_format=restorer.takes_any_format)
+    found, others, results = find_inputs(
+        inputs, any_format=restorer.takes_any_format, output=output if folder else None
+    )
     tasks, skipped = plan_outputs(found, output, folder=folder, suffix=suffix, overwrite=overwrite, resume=resume)
     for _, target in tasks[:1]:
         check_writable(target)
@@ -253,6 +284,8 @@ def restore_files(
                 f"note: {len(others)} files were left alone, by their names no images to restore: {shown}",
                 file=sys.stderr,
             )
+        if results:
+            print(f"note: {len(results)} images in {str(output)!r} were taken for results", file=sys.stderr)
         for sentence in (outcome.warning for outcome in done if outcome.warning):
             print(f"warning: {sentence}", file=sys.stderr)
         for sentence in failures:

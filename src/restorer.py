@@ -15,11 +15,12 @@ from jpeg.color import LUMA
 from jpeg.estimate import estimate
 from jpeg.library import require_jpeglib
 from jpeg.projection import Coefficients, project, read_coefficients
-from jpeg.reader import MAX_MEGAPIXELS, Photo, read_photo, turn
+from jpeg.reader import MAX_MEGAPIXELS, Photo, read_photo
 from jpeg.tables import BLOCK, network_tables, standard_tables
 from model import Model, load_model, shipped_checkpoints
 from output import Picture
 from utils.errors import UserError, is_out_of_memory
+from utils.exif import turn
 from utils.image import COLOR_MODES, pad_to_multiple
 
 BYTES_A_PIXEL = 8
@@ -28,6 +29,8 @@ BYTES_A_PIXEL = 8
 
 class Restorer:
     """Restores JPEGs with the quantization tables that they carry; any number of threads may use it at once.
+
+    (With ``project``, what other threads print while a file's coefficients are read is lost.)
 
     ::
 
@@ -56,7 +59,7 @@ class Restorer:
             before rounding to 8 bits. Takes the package jpeglib, and files, gray or in colour.
         quality: tables of this JPEG quality factor for pictures that carry none.
         estimate: estimate the tables, and where blocks start, of pictures that carry none (jpeg.estimate).
-        tolerant: restore what a viewer shows of a damaged file, instead of refusing it.
+        tolerant: restore what a viewer shows of a file that breaks off, instead of refusing it.
         max_megapixels: refuse larger pictures.
 
     Raises:
@@ -121,7 +124,8 @@ class Restorer:
         """Restore a file, its content, or a picture that Pillow has opened.
 
         Args:
-            source: of a picture that Pillow has opened as a JPEG, the tables are taken from it.
+            source: of a picture that Pillow has opened as a JPEG, the tables are taken from it. They fit the pixels of
+                the file: not after ``thumbnail``, ``draft`` or anything else that changes a picture in place.
 
         Returns:
             The restored picture, upright: mode L, RGB, CMYK, LA or RGBA, with the original's ``icc_profile``,

@@ -28,7 +28,7 @@ from engine import tile_side, train_one_epoch
 from jpeg.codec import get_codec
 from loss import build_loss
 from model import Model
-from nets.gray import gray_arguments, gray_weights
+from nets.gray import gray_arguments, gray_weights, one_global_channel
 from nets.revive import revive
 from optimizer import build_optimizer
 from utils import checkpoint, distributed
@@ -36,7 +36,7 @@ from utils.errors import UserError, is_out_of_memory
 from utils.files import locked, remove_leftovers
 from utils.image import COLOR_MODES, check_color_mode, image_files
 from utils.metric import get_protocol
-from utils.runlog import OPTIONS, RunLog, write_options
+from utils.runlog import OPTIONS, RunLog, remembered, write_options
 from utils.schedule import Schedule
 
 CHECKPOINTS = Path("checkpoint")
@@ -103,8 +103,8 @@ def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict
     if "training" not in state:
         raise UserError(f"{str(path)!r} holds no training state to --resume: start from its weights with --pretrained")
     old = {"optimizer": "adam"} | state["opt"]  # runs from before there was a choice
-    if "pretrained" in given:
-        raise UserError("--pretrained is what a run starts from, and --resume goes on with one: give one of them")
+    for name in sorted(given & {"pretrained", "init"}):
+        raise UserError(f"--{name} is what a run starts from, and --resume goes on with one: give one of them")
     if "optimizer" in given and options.optimizer != old["optimizer"]:
         raise UserError(
             f"--optimizer {options.optimizer} can't use the state of {old['optimizer']} in {str(path)!r}: "
@@ -198,11 +198,12 @@ class Training:
     def _load_pretrained(self, path: str) -> None:
         """Start from the weights of a checkpoint of the same network; a gray one may start from a colour one."""
         content = checkpoint.load(path)
+        arguments, weights = one_global_channel(content)
         same_kind = nets.kind(content["net"]) == nets.kind(self.options.net)
-        if same_kind and content["arguments"] == self.arguments:
-            self.network.load_state_dict(content["model"])
-        elif same_kind and gray_arguments(content["arguments"]) == self.arguments:
-            self.network.load_state_dict(gray_weights(content["model"]))
+        if same_kind and arguments == self.arguments:
+            self.network.load_state_dict(weights)
+        elif same_kind and gray_arguments(arguments) == self.arguments:
+            self.network.load_state_dict(gray_weights(weights))
         else:
             raise UserError(
                 f"--pretrained {path!r} is {content['net']} {content['arguments']}, but the options ask for "
@@ -215,8 +216,7 @@ class Training:
         self.network.load_state_dict(training["weights"])
         self.optimizer.load_state_dict(training["optimizer"])
         self.progress = Progress(**training["progress"])
-        measured_alike = all(_plain(getattr(self.options, name)) == state["opt"].get(name) for name in VALIDATION)
-        if not (measured_alike and (self.folder / BEST).exists()):
+        if not self._best_counts(state):
             self.progress.best = float("-inf")
         if self.average is not None and training["averaged"] is not None:
             self.average.module.load_state_dict(state["model"])
@@ -226,6 +226,14 @@ class Training:
         torch.set_rng_state(training["rng"])
         if training["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(training["cuda_rng"], self.device)
+
+    def _best_counts(self, state: dict[str, Any]) -> bool:
+        """Whether the best validation of a checkpoint is still that of model_best.pth, and of the same images."""
+        names = (*VALIDATION, "imgGTRoot") if self.options.holdout else VALIDATION
+        if any(_plain(getattr(self.options, name)) != state["opt"].get(name) for name in names):
+            return False
+        best = self.folder / BEST
+        return best.exists() and checkpoint.load(best)["epoch"] <= state["epoch"]  # not of epochs that are taken back
 
     def _build_data(self) -> None:
         """Training batches and validation files; the first process decodes what is not stored yet."""
@@ -253,17 +261,21 @@ class Training:
 
     # ------------------------------------------------------------------------------------------ the run
 
-    def run(self) -> int:
-        """Train to the end, or to a signal; returns the exit code, 1 if images were left out that can't be read."""
-        with locked(self.folder) if self.main else nullcontext():
-            return self._run()
+    def run(self, before: Sequence[logging.LogRecord] = ()) -> int:
+        """Train to the end, or to a signal; returns the exit code, 1 if images were left out that can't be read.
 
-    def _run(self) -> int:
+        ``before`` is what was logged while all of this was built, for the log of the run folder.
+        """
+        busy = f"another run is writing into {str(self.folder)!r}: wait for its end, or give another --savedir"
+        with locked(self.folder, busy) if self.main else nullcontext():
+            return self._run(before)
+
+    def _run(self, before: Sequence[logging.LogRecord]) -> int:
         options, progress = self.options, self.progress
         self.received, self.received_at = 0, 0.0
         self.started = time.monotonic() - progress.seconds
         self.saved = time.monotonic()
-        self.run_log = self._open_log() if self.main else None
+        self.run_log = self._open_log(before) if self.main else None
         previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             while progress.epoch < options.nEpochs or options.minutes:
@@ -300,9 +312,9 @@ class Training:
             if self.run_log:
                 self.run_log.close()
 
-    def _open_log(self) -> RunLog:
+    def _open_log(self, before: Sequence[logging.LogRecord]) -> RunLog:
         remove_leftovers(self.folder)
-        run_log = RunLog(self.folder, self.progress.step)
+        run_log = RunLog(self.folder, self.progress.step, before)
         write_options(self.folder, self._options(), self.command)
         options, progress = self.options, self.progress
         log.info(
@@ -506,7 +518,9 @@ def train(options: Namespace, state: dict[str, Any] | None, *, command: list[str
     try:
         # Gradients of what has died fade into denormal numbers, which make a processor's step several times as slow.
         torch.set_flush_denormal(True)
-        return Training(options, state, command=command, changes=changes).run()
+        with remembered() as before:
+            training = Training(options, state, command=command, changes=changes)
+        return training.run(before)
     finally:
         torch.set_flush_denormal(False)
         distributed.stop()

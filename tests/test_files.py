@@ -67,10 +67,12 @@ def test_an_output_is_no_input_whether_it_is_there_or_not(tmp_path):
 
 def test_a_folder_is_locked_by_one_at_a_time(tmp_path):
     for _ in range(2):  # what was left is no lock
-        with locked(tmp_path / "run"):
-            refused = pytest.raises(UserError, match="another run is writing into")
-            with refused, locked(tmp_path / "run"):
-                pass
+        with (
+            locked(tmp_path / "run", "busy"),
+            pytest.raises(UserError, match="busy"),
+            locked(tmp_path / "run", "busy"),
+        ):
+            pass
 
 
 def test_leftovers_are_those_of_this_program(tmp_path):

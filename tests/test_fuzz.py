@@ -18,6 +18,8 @@ from jpeg.markers import segments
 from model import Model
 from restore import Writing, restore_file
 from restorer import Restorer
+from utils.errors import UserError
+from utils.image import load_image
 
 LIMIT = 0.5
 """Megapixels: what a mutated header may ask for is bounded by --max_megapixels, and here by this."""
@@ -188,6 +190,22 @@ def test_300_mutated_files(seeds, restorers):
     assert 200 < attack(mutated(seeds, 252), restorers) < 800
     tiny = seeds["tiny"]
     attack([(f"{length} bytes", tiny[:length]) for length in range(0, len(tiny), 14)], restorers)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
+def test_training_and_evaluation_read_them_or_say_why_not(seeds, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(LIMIT * 1e6))
+    file, read = tmp_path / "hostile.jpg", 0
+    for _, content in mutated(seeds, 252):
+        file.write_bytes(content)
+        try:
+            pixels = load_image(file, "RGB")
+        except UserError as error:
+            assert "hostile.jpg" in str(error)
+        else:
+            read += 1
+            assert pixels.ndim == 3 and pixels.shape[2] == 3
+    assert 60 < read < 240
 
 
 @pytest.mark.slow

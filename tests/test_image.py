@@ -1,10 +1,14 @@
 """Image files of every kind become the pixels that a user expects."""
 
+import struct
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from utils.errors import UserError
+from utils.errors import UserError, is_out_of_memory
+from utils.exif import turn
 from utils.image import image_files, load_image, luminance, output_names, pad_to_multiple, save_png
 
 
@@ -126,3 +130,45 @@ def test_pictures_are_written_whole(tmp_path, photo):
         assert np.array_equal(
             load_image(tmp_path / "new" / "image.png", "RGB" if pixels.shape[2] == 3 else "L"), pixels
         )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("tag", "kind", "value"), [(0x11A, 2, b"abc\0"), (0x103, 1, b"\6\0\0\0"), (0x101, 11, b"\0\0\0\1")]
+)
+def test_a_wrong_value_in_exif_costs_neither_the_picture_nor_its_orientation(
+    tmp_path, photo, orientation, tag, kind, value
+):
+    entries = sorted([struct.pack("<HHIHH", 0x112, 3, 1, orientation, 0), struct.pack("<HHI", tag, kind, 4) + value])
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + b"".join(entries) + bytes(4)
+    plain = load_image(written(tmp_path, Image.fromarray(photo[:24, :40]), "plain.jpg"), "RGB")
+    warnings.simplefilter("ignore")  # Pillow's, of a truncated block
+    read = load_image(written(tmp_path, Image.fromarray(photo[:24, :40]), "wrong.jpg", exif=exif), "RGB")
+    assert np.array_equal(read, turn(plain, orientation))
+
+
+def test_a_cut_exif_block_costs_nothing(tmp_path, photo):
+    path = written(tmp_path, Image.fromarray(photo[:24, :40]), exif=b"II*\0")
+    assert np.array_equal(load_image(path, "RGB"), photo[:24, :40])
+
+
+def test_whatever_a_plug_in_raises_is_a_sentence(tmp_path, photo, monkeypatch):
+    path = written(tmp_path, Image.fromarray(photo[:24, :40]))
+    monkeypatch.setattr("utils.image.to_mode", lambda *_: struct.unpack("<I", b""))
+    with pytest.raises(UserError, match=r"image.png' can't be read: unpack requires"):
+        load_image(path, "RGB")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("Failed to allocate memory for requested buffer of size 8"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_too_little_memory_is_told_from_other_faults(error, expected):
+    assert is_out_of_memory(error) == expected

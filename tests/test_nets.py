@@ -12,7 +12,7 @@ from torch.nn import functional
 import nets
 import params
 from nets import arcnn, base, edsr, qmar, qmarg
-from nets.gray import gray_arguments, gray_weights
+from nets.gray import gray_arguments, gray_weights, one_global_channel
 from optimizer import build_optimizer
 from utils.errors import UserError
 
@@ -153,6 +153,20 @@ def test_forward_equals_an_independent_one(name, count, channels):
             else reference_edsr(state, count, x)
         )
     torch.testing.assert_close(network(x), expected, rtol=1e-10, atol=1e-10)
+
+
+@torch.no_grad()
+def test_a_gray_network_with_a_colour_global_branch_becomes_one_with_a_gray_one():
+    arguments = network_arguments("qmarg", 1) | {"in_glo_channel": 3}
+    network = nets.build("qmarg", arguments).double()
+    x, image = torch.rand(2, 2, 16, 16, dtype=torch.float64), torch.rand(2, 1, 112, 112, dtype=torch.float64)
+    ours, weights = one_global_channel({"arguments": arguments, "model": network.state_dict()})
+    assert ours == network_arguments("qmarg", 1)
+    other = nets.build("qmarg", ours).double()
+    other.load_state_dict(weights)
+    assert torch.allclose(network((x, image)), other((x, image)), rtol=0, atol=1e-12)
+    colour = {"arguments": network_arguments("qmarg", 3), "model": {"conv_global.0.weight": x}}
+    assert one_global_channel(colour) == (colour["arguments"], colour["model"])
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from PIL import Image
 import comparison
 import figures
 import nets
-from measurement import fingerprint
+from measurement import Measured, Record, fingerprint
 from utils.metric import PROTOCOLS, psnr_b, psnr_b_luminance, ssim, ssim_7x7, ssim_gaussian
 
 
@@ -238,3 +238,12 @@ def test_figures_are_drawn_from_the_live_modules(call, optional, data):
     assert "3 residual blocks" in figures.describe(network.residual1)
     assert figures.describe(network.conv_input) == "3x3\n5 → 32"
     assert figures.describe(network.conv_global_l) == "linear 6272 → 1024\nReLU\nlinear 1024 → 32"
+
+
+def test_two_measurements_may_keep_one_record(tmp_path):
+    records = [Record(tmp_path / "rows.csv") for _ in range(2)]
+    figures = {"psnr": 30.0, "ssim": 0.9, "psnr_b": 29.0}
+    for number, record in enumerate(records):
+        record.add({Measured("LIVE1", "RGB", 10, "a codec", "a protocol", "", f"{number}.bmp", "0"): ("JPEG", figures)})
+    assert [key.image for key in Record(tmp_path / "rows.csv").rows] == ["0.bmp", "1.bmp"]
+    assert len(records[1].rows) == 2

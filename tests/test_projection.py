@@ -1,5 +1,6 @@
 """What a file allows, and the projection onto it."""
 
+import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from pathlib import Path
 import jpeglib
 import numpy as np
 import pytest
-from conftest import refused
+from conftest import ROOT, refused
 from PIL import Image
 
 from jpeg.codec import Ijg9Codec
@@ -189,6 +190,17 @@ def test_damaged_files_are_refused_and_leave_nothing_behind(photo, capfd):
         read_coefficients(damaged)
     left = {path for path in set(Path(tempfile.gettempdir()).iterdir()) - before if path.suffix == ".jpeg"}
     assert not left and capfd.readouterr() == ("", "")
+
+
+def test_standard_error_may_be_closed(photo):
+    script = (
+        "import os, sys; os.close(2); sys.path.insert(0, 'src'); from jpeg.projection import read_coefficients\n"
+        "print(len(read_coefficients(sys.stdin.buffer.read()).components))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=encoded(photo[:16, :16]), cwd=ROOT, stdout=subprocess.PIPE, check=False
+    )
+    assert done.stdout == b"3\n"
 
 
 def test_threads_wait_for_each_other(photo):

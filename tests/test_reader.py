@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from jpeg.markers import read_structure
-from jpeg.reader import read_photo, turn, upright
+from jpeg.reader import read_photo
 from jpeg.tables import network_tables, standard_tables
+from utils.exif import turn, upright
 
 
 def encoded(pixels, mode=None, form="JPEG", **keywords):
@@ -166,6 +167,23 @@ def test_orientation_is_told_apart_and_taken_out_of_exif(photo, orientation, ord
     assert read.metadata.dpi == ((72, 100) if orientation < 5 else (100, 72))
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_an_orientation_of_four_bytes_counts(order):
+    head, name = (b"II*\0", "<") if order == "<" else (b"MM\0*", ">")
+    exif = b"Exif\0\0" + head + struct.pack(name + "IHHHIII", 8, 1, 0x112, 4, 1, 6, 0)
+    orientation, rest = upright(exif)
+    assert orientation == 6 and upright(rest) == (1, rest)
+    assert rest == exif[:-8] + struct.pack(name + "II", 1, 0)
+
+
+def test_an_orientation_that_xmp_alone_asks_for_stays(photo):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="6"/></x:xmpmeta>'
+    read = read_photo(encoded(photo[:24, :40], xmp=xmp))
+    assert read.orientation == 1 and read.metadata.xmp == xmp
+    read = read_photo(encoded(photo[:24, :40], xmp=xmp, exif=with_exif(6)))
+    assert read.orientation == 6 and read.metadata.xmp == xmp.replace(b"6", b"1")
+
+
 def test_exif_that_makes_no_sense_asks_for_nothing():
     for exif in (b"", b"Exif\0\0", b"Exif\0\0II", b"Exif\0\0II*\0\xff\xff\xff\xff", with_exif(9), with_exif(6)[:30]):
         assert upright(exif) == (1, exif)
@@ -174,7 +192,7 @@ def test_exif_that_makes_no_sense_asks_for_nothing():
 def test_metadata_is_carried(photo):
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6" dc:title="t"/></x:xmpmeta>'
-    read = read_photo(encoded(photo[:16, :16], icc_profile=icc, xmp=xmp, dpi=(300, 300)))
+    read = read_photo(encoded(photo[:16, :16], icc_profile=icc, exif=with_exif(6), xmp=xmp, dpi=(300, 300)))
     assert read.metadata.icc == icc and read.metadata.dpi == (300, 300)
     assert read.metadata.xmp == xmp.replace(b'"6"', b'"1"')
 

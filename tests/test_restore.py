@@ -337,6 +337,34 @@ def test_files_done_are_skipped_when_a_batch_is_resumed(call, album, make_checkp
     refused(call(*words), "exists", "--overwrite", "--resume")
 
 
+def test_a_batch_goes_on_where_its_output_lies_in_its_input(call, album, make_checkpoint):
+    model = ("--model", make_checkpoint("qmar", identity=True))
+    for inputs in (album, album / "**/*.*"):
+        words = ("restore", inputs, "-o", album / "done", "--format", "jpg", *model)
+        first = call(*words)
+        assert first.code == 0 and "restored 4 of 4 files" in first.out, first.err
+        (album / "done" / "a.jpg").unlink()
+        again = call(*words, "--resume")
+        assert again.code == 0 and "restored 1 of 4 files (3 skipped, 0 failed)" in again.out, again.err
+        assert "note: 3 images in" in again.err and "were taken for results" in again.err
+        assert sorted(path.name for path in (album / "done").rglob("*.*")) == ["a.jpg", "b.jpg", "c.jpg", "gray.jpg"]
+        one = call("restore", album / "done" / "a.jpg", "-o", "again/", *model)  # by name it is an input like any other
+        assert one.code == 0 and Path("again/a.png").exists()
+        shutil.rmtree(album / "done")
+        shutil.rmtree("again")
+    (album / "done").mkdir()
+    shutil.copy(album / "a.jpg", album / "done")
+    for name in ("a.jpg", "b.JPEG", "nested/c.jpg", "gray.jpg"):
+        (album / name).unlink()
+    refused(call("restore", album, "-o", album / "done", *model), "nothing but the output")
+
+
+def test_an_output_that_is_an_input_by_another_name_is_refused(call, album, make_checkpoint):
+    os.link(album / "a.jpg", album / "a.png")  # as A.JPG and a.jpg are where case does not count
+    words = ("restore", album, "-o", album, "--model", make_checkpoint("qmar", identity=True))
+    refused(call(*words, "--overwrite"), "a.png", "is an input")
+
+
 def test_several_jobs_do_the_same(call, album, make_checkpoint):
     (album / "bad.jpg").write_bytes(b"\xff\xd8\xff")
     model = ("--model", make_checkpoint("qmar"))

@@ -196,6 +196,7 @@ def test_resuming_keeps_the_network_and_says_what_it_can_not_do(call, folder_of_
     refused(call("main", "--resume", "checkpoint/run", "--net", "edsr"), "--net edsr", "qmar")
     refused(call("main", "--resume", "checkpoint/run", "--optimizer", "muon"), "state of adam", "--pretrained")
     refused(call("main", "--resume", "checkpoint/run", "--pretrained", "checkpoint/run"), "--pretrained", "--resume")
+    refused(call("main", "--resume", "checkpoint/run", "--init", "identity"), "--init", "--resume")
     refused(call("main", "--resume", "checkpoint/none"), "checkpoint/none", "does not exist")
     refused(call("main", "--resume", make_checkpoint("qmar")), "--pretrained")
     refused(train(call, folder_of_photos, "--nEpochs", 1), "already holds a run", "--resume")
@@ -225,7 +226,7 @@ def test_a_run_goes_on_elsewhere(call, folder_of_photos):
 
 
 def test_two_runs_never_share_a_folder(call, folder_of_photos):
-    with locked(Path("checkpoint/run")):
+    with locked(Path("checkpoint/run"), ""):
         done = train(call, folder_of_photos, "--nEpochs", 1)
     assert (
         done.code == 2
@@ -335,6 +336,9 @@ def test_images_that_can_not_be_used_are_named_and_counted(call, folder_of_photo
     for words in ("broken.png", "text.jpg", "left out 2 of 9 images that can't be read", "left out 1 images smaller"):
         assert done.err.count(words) == 1, words
     assert "small.bmp" in done.err and "6 images" in done.err
+    written = Path("checkpoint/run/log.txt").read_text()
+    for words in ("broken.png", "text.jpg", "small.bmp", "exit code 1: 2 images"):
+        assert written.count(words) == 1, words
 
 
 def test_images_to_validate_on_that_can_not_be_read_are_left_out(call, folder_of_photos):
@@ -370,6 +374,13 @@ def test_the_best_is_of_this_folder_and_this_validation(call, folder_of_photos):
     assert checkpoint.load(best)["epoch"] == 3  # at quality 10 every picture is worse than at 90 before
     again = call("main", "--resume", "checkpoint/run/model_last.pth", "--savedir", "moved", "--nEpochs", 4)
     assert again.code == 0 and checkpoint.load("checkpoint/moved/model_best.pth")["epoch"] == 4
+    Image.open(folder_of_photos / "1.png").crop((0, 0, 64, 64)).save(folder_of_photos / "nested" / "5.png")
+    other = folder_of_photos.rename(folder_of_photos.with_name("other"))  # its held-out images are others
+    folder = ("--imgGTRoot", other, "--valid_quality", 5)
+    assert call("main", "--resume", "checkpoint/run", "--nEpochs", 4, *folder).code == 0
+    assert checkpoint.load(best)["epoch"] == 4
+    taken_back = call("main", "--resume", "checkpoint/run/model_epoch_3.pth", "--nEpochs", 4, *folder, "--lr", 1e-12)
+    assert taken_back.code == 0 and checkpoint.load(best)["epoch"] == 4
 
 
 def test_averaging_begun_at_a_resume_starts_from_the_weights(call, folder_of_photos):

@@ -22,8 +22,8 @@ class ImageStore:
     """Decoded images on disk, read as memory maps; picklable, so worker processes share its pages.
 
     Each image is one .npy file, named by its path, size and modification time and the colour mode. A changed image
-    gets a new name, and the old file is deleted. Files appear whole (temporary file, rename), so that processes
-    which build the same store at once do no harm.
+    gets a new one, and the old one stays for runs that still read it. Files appear whole (temporary file, rename),
+    so that processes which build the same store at once do no harm.
 
     Args:
         folder: where the store lies.
@@ -72,9 +72,6 @@ class ImageStore:
             return error
         with atomic_write(file) as stream:
             np.save(stream, pixels)
-        for outdated in self.folder.glob(f"{identity}-*.npy"):
-            if outdated != file:
-                outdated.unlink(missing_ok=True)
         return file, pixels.shape
 
     def keep(self, chosen: Sequence[int]) -> None:

@@ -37,9 +37,15 @@ def libjpeg(version: str) -> Iterator[ModuleType]:
 
 @contextmanager
 def _quiet_standard_error() -> Iterator[None]:
-    """Keep what the C library prints off the terminal."""
-    sys.stderr.flush()
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    """Keep what the C library prints off the terminal; what other threads print meanwhile is lost, too."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # closed: nothing can be printed
+        yield
+        return
+    if sys.stderr:
+        sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield

@@ -1,7 +1,6 @@
 """Reading anybody's JPEG, and pictures that were once JPEGs: coded pixels, tables, and what comes with them."""
 
 import re
-import struct
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 
@@ -10,6 +9,7 @@ from PIL import Image, JpegImagePlugin
 
 from jpeg.markers import read_structure
 from jpeg.tables import component_tables
+from utils.exif import upright
 from utils.image import to_mode
 
 MAX_MEGAPIXELS = 200
@@ -19,7 +19,6 @@ MAX_SCANS = 200
 
 _STRIP = 256
 """Rows that are copied at once."""
-_ORIENTATION = 0x0112
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))[2-8]")
 
 
@@ -74,7 +73,8 @@ def read_photo(source: bytes | Image.Image, *, tolerant: bool = False, max_megap
     appended pictures (MPO) the first one counts.
 
     Args:
-        tolerant: read of a damaged or truncated JPEG what a viewer shows of it, with a warning.
+        tolerant: read of a JPEG that breaks off what a viewer shows of it, with a warning. (Of other damage within the
+            picture libjpeg decodes what it can, and Pillow says nothing of it.)
         max_megapixels: refuse larger pictures.
 
     Raises:
@@ -195,42 +195,12 @@ def _metadata(image: Image.Image) -> tuple[int, Metadata]:
     if not (isinstance(dpi, tuple) and len(dpi) == 2 and all(0 < value < 1e6 for value in dpi)):
         dpi = None
     orientation, exif = upright(exif) if isinstance(exif, bytes) else (1, None)
-    xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if isinstance(xmp, bytes) else None
+    if not isinstance(xmp, bytes):
+        xmp = None
+    elif orientation > 1:  # what XMP alone asks for is neither done nor taken back
+        xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
     icc = info.get("icc_profile")
     dpi = (float(dpi[0]), float(dpi[1])) if dpi else None
     if dpi and orientation > 4:
         dpi = dpi[::-1]
     return orientation, Metadata(icc or None, exif or None, xmp or None, dpi)
-
-
-def upright(exif: bytes) -> tuple[int, bytes]:
-    """The orientation 1..8 that an EXIF block asks for, and the block with orientation 1 in its place.
-
-    The value alone is changed: a block written anew would lose what cameras keep at fixed places (maker notes). A
-    block that makes no sense asks for nothing and is left as it is.
-    """
-    start = 6 if exif[:6] == b"Exif\0\0" else 0
-    order = {b"II": "<", b"MM": ">"}.get(exif[start : start + 2])
-    if order is None:
-        return 1, exif
-    try:
-        (directory,) = struct.unpack_from(order + "I", exif, start + 4)
-        (count,) = struct.unpack_from(order + "H", exif, start + directory)
-        for entry in range(count):
-            place = start + directory + 2 + 12 * entry
-            tag, kind, values, orientation = struct.unpack_from(order + "HHIH", exif, place)
-            if tag == _ORIENTATION and kind == 3 and values == 1:
-                if not 2 <= orientation <= 8:
-                    return 1, exif
-                return orientation, exif[: place + 8] + struct.pack(order + "H", 1) + exif[place + 10 :]
-    except struct.error:
-        pass
-    return 1, exif
-
-
-def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels H x W (x C) as they are to be shown for an EXIF orientation 1..8 (EXIF 2.32, 4.6.4 A)."""
-    if orientation > 4:
-        pixels = pixels.swapaxes(0, 1)
-    down, across = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
-    return pixels[:: -1 if down else 1, :: -1 if across else 1]

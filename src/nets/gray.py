@@ -1,4 +1,4 @@
-"""A colour network's weights as the start of a gray one."""
+"""Weights of another network as the start of a gray one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +19,19 @@ def gray_arguments(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
     if "in_glo_channel" in arguments:
         gray["in_glo_channel"] = 1
     return {**arguments, **gray}
+
+
+def one_global_channel(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The arguments and state dict of a gray QGCN whose global branch takes one channel, from a checkpoint's content.
+
+    One that takes three, as the published default of ``in_glo_channel`` makes it, sees gray in each of them; other
+    networks stay as they are.
+    """
+    arguments, state = dict(content["arguments"]), dict(content["model"])
+    if arguments.get("out_channel") == 1 and arguments.get("in_glo_channel") == COLOURS:
+        arguments["in_glo_channel"] = 1
+        state[GLOBAL_INPUT] = state[GLOBAL_INPUT].sum(1, keepdim=True)
+    return arguments, state
 
 
 def gray_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -52,11 +52,12 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, busy: str) -> Iterator[None]:
     """Keep other processes from locking ``folder``; where the system or the file system has no locks, do nothing.
 
     Raises:
-        UserError: if another process holds the lock for LOCK_PATIENCE, in which the workers of a killed one end.
+        UserError: ``busy``, if another process holds the lock for LOCK_PATIENCE, in which the workers of a killed one
+            end.
     """
     if importlib.util.find_spec("fcntl") is None:
         yield
@@ -67,9 +68,7 @@ def locked(folder: Path) -> Iterator[None]:
         give_up = time.monotonic() + LOCK_PATIENCE
         while not _lock(handle):
             if time.monotonic() > give_up:
-                raise UserError(
-                    f"another run is writing into {str(folder)!r}: wait for its end, or give another --savedir"
-                )
+                raise UserError(busy)
             time.sleep(0.1)
         yield
     finally:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from utils.errors import UserError
+from utils.exif import upright
 from utils.files import atomic_write
 
 JPEG_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi"))
@@ -19,6 +20,18 @@ COLOR_MODES = {"RGB": 3, "L": 1}
 
 SAMPLE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 """Photographs that scikit-image brings along."""
+
+
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what turns the picture upright (EXIF 2.32, 4.6.4 A)."""
 
 
 def sample_photographs() -> list[Path]:
@@ -85,6 +98,18 @@ def luminance(rgb: np.ndarray) -> np.ndarray:
     return np.rint(rgb2ycbcr(rgb)[..., 0]).astype(np.uint8)
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """A picture as its EXIF orientation has it shown.
+
+    Pillow's exif_transpose reads and writes the whole block, and stumbles over any wrong value in it. (A TIFF is turned
+    by Pillow as it is loaded.)
+    """
+    image.load()
+    exif = image.info.get("exif")
+    orientation = upright(exif)[0] if isinstance(exif, bytes) else 1
+    return image.transpose(_TRANSPOSE[orientation]) if orientation > 1 else image
+
+
 def to_mode(image: Image.Image, mode: str) -> np.ndarray:
     """The pixels of ``image`` as uint8: H x W x 3 for mode 'RGB', H x W x 1 for mode 'L'.
 
@@ -94,7 +119,7 @@ def to_mode(image: Image.Image, mode: str) -> np.ndarray:
     Raises:
         ValueError: for pixels without a known range (floating point, 32-bit integers over 65535).
     """
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
         if wide.size and (wide.min() < 0 or wide.max() > 65535):
@@ -129,8 +154,11 @@ def load_image(path: str | Path, mode: str) -> np.ndarray:
         raise UserError(f"the image {str(path)!r} is too large: {error}") from None
     except UnidentifiedImageError:
         raise UserError(f"the image {str(path)!r} can't be read: it is in no format that Pillow knows") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise UserError(f"the image {str(path)!r} can't be read: {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # struct.error, TypeError ...: Pillow's plug-ins promise nothing of damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"the image {str(path)!r} can't be read: {reason}") from None
 
 
 def to_pillow(pixels: np.ndarray) -> Image.Image:

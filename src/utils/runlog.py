@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,30 @@ COLUMNS = ("step", "epoch", "samples", "seconds", "lr", "loss", "input_psnr", "p
 """metrics.csv: position, then the mean loss since the last row, then validation (input_psnr: the JPEG itself)."""
 
 
+@contextmanager
+def remembered() -> Iterator[list[logging.LogRecord]]:
+    """What is logged meanwhile, before there is a run folder to write it into."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    logger = logging.getLogger("train")
+    logger.addHandler(handler)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(handler)
+
+
 class RunLog:
     """The log of a run folder: log.txt, metrics.csv and TensorBoard's events.
 
     Args:
         folder: the run folder, made if need be.
         step: the step that the run continues from; later rows of an interrupted run are dropped.
+        before: of `remembered`, to be written first.
     """
 
-    def __init__(self, folder: Path, step: int):
+    def __init__(self, folder: Path, step: int, before: Sequence[logging.LogRecord] = ()):
         from torch.utils.tensorboard import SummaryWriter
 
         self.metrics = folder / "metrics.csv"
@@ -40,6 +57,8 @@ class RunLog:
         write_text(self.metrics, text.getvalue())
         self.handler = logging.FileHandler(folder / "log.txt")
         self.handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        for record in before:
+            self.handler.handle(record)
         logging.getLogger("train").addHandler(self.handler)
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
 
