@@ -35,7 +35,7 @@ class Restorer:
     ::
 
         from restore import Restorer
-        image = Restorer("checkpoint/qcn_rgb.pth").restore("photo.jpg")   # a PIL.Image
+        image = Restorer("checkpoint/qgcn_rgb.pth").restore("photo.jpg")   # a PIL.Image
         image.save("photo.png", **image.info)
 
     Colour goes to a colour model and gray to a gray one. With a model of one kind alone
