@@ -141,6 +141,6 @@ def test_denormal_numbers_are_flushed_in_training_alone(call, folder_of_photos, 
 
     tiny = torch.tensor([1e-39])
     seen = []
-    monkeypatch.setattr(training.Training, "run", lambda self: seen.append(float(tiny * 0.5)) or 0)
+    monkeypatch.setattr(training.Training, "run", lambda *_: seen.append(float(tiny * 0.5)) or 0)
     assert call("main", "--imgGTRoot", folder_of_photos, "--size", 32, "--store", "store").code == 0
     assert seen == [0.0] and float(tiny * 0.5) > 0
