@@ -89,7 +89,8 @@ class Restorer:
         if project:
             require_jpeglib("--project")
         if models is None:
-            models = shipped_checkpoints(*COLOR_MODES)
+            # in 8 bits QCN is the best: QGCN, without a full-resolution skip, loses more (README, "Faster on a CPU")
+            models = shipped_checkpoints(*COLOR_MODES, loader="jpeg_qm" if int8 else None)
         elif isinstance(models, (str, Path, Model)):
             models = [models]
         self.models: dict[int, Model] = {}

@@ -135,6 +135,19 @@ def test_files_in_folders_that_are_left_alone_are_told(call, album, make_checkpo
     assert "left alone" not in call("restore", album / "gray.jpg", "-o", "out2", *path).err
 
 
+def test_the_best_shipped_networks_are_taken_and_in_8_bits_those_that_lose_least(monkeypatch):
+    seen = []
+
+    def load(path, *_, **__):
+        seen.append(path.name)
+        return Namespace(channels=3 if "rgb" in path.name else 1)
+
+    monkeypatch.setattr("restorer.load_model", load)
+    Restorer()
+    Restorer(int8=True, backend="openvino")
+    assert seen == ["qgcn_rgb.pth", "qgcn_gray.pth", "qcn_rgb.pth", "qcn_gray.pth"]
+
+
 def test_what_is_not_there_is_told(call, album, make_checkpoint):
     refused(call("restore", "none.jpg"), "'none.jpg' does not exist")
     refused(call("restore", album / "a.jpg", "--model", "none.pth"), "none.pth", "does not exist")
