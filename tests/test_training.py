@@ -374,13 +374,26 @@ def test_the_best_is_of_this_folder_and_this_validation(call, folder_of_photos):
     assert checkpoint.load(best)["epoch"] == 3  # at quality 10 every picture is worse than at 90 before
     again = call("main", "--resume", "checkpoint/run/model_last.pth", "--savedir", "moved", "--nEpochs", 4)
     assert again.code == 0 and checkpoint.load("checkpoint/moved/model_best.pth")["epoch"] == 4
-    Image.open(folder_of_photos / "1.png").crop((0, 0, 64, 64)).save(folder_of_photos / "nested" / "5.png")
-    other = folder_of_photos.rename(folder_of_photos.with_name("other"))  # its held-out images are others
-    folder = ("--imgGTRoot", other, "--valid_quality", 5)
-    assert call("main", "--resume", "checkpoint/run", "--nEpochs", 4, *folder).code == 0
-    assert checkpoint.load(best)["epoch"] == 4
-    taken_back = call("main", "--resume", "checkpoint/run/model_epoch_3.pth", "--nEpochs", 4, *folder, "--lr", 1e-12)
-    assert taken_back.code == 0 and checkpoint.load(best)["epoch"] == 4
+
+
+def test_the_best_on_other_held_out_images_does_not_count(call, folder_of_photos):
+    words = ["--nEpochs", 1, "--samples_per_epoch", 4, "--holdout", 2, "--init", "identity", "--lr", 1e-12]
+    assert train(call, folder_of_photos, *words).code == 0
+    Path("noise").mkdir()
+    for name, pixels in zip("ab", np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8), strict=True):
+        Image.fromarray(pixels).save(f"noise/{name}.png")
+    assert call("main", "--resume", "checkpoint/run", "--nEpochs", 2, "--imgGTRoot", "noise").code == 0
+    assert checkpoint.load("checkpoint/run/model_best.pth")["epoch"] == 2  # worse, but of other images
+
+
+def test_the_best_of_epochs_that_are_taken_back_does_not_count(call, folder_of_photos):
+    assert train(call, folder_of_photos, "--nEpochs", 2, "--holdout", 2, "--lr", 1e-3).code == 0
+    best, last = Path("checkpoint/run/model_best.pth"), ("--resume", "checkpoint/run/model_epoch_1.pth")
+    before = checkpoint.load(best)
+    assert before["epoch"] == 2
+    assert call("main", *last, "--lr", 1e-12).code == 0  # as good as after the first epoch, no better
+    after = checkpoint.load(best)
+    assert after["epoch"] == 2 and after["opt"]["lr"] == 1e-12
 
 
 def test_averaging_begun_at_a_resume_starts_from_the_weights(call, folder_of_photos):

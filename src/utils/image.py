@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from utils.errors import UserError
-from utils.exif import upright
+from utils.exif import turn, upright
 from utils.files import atomic_write
 
 JPEG_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi"))
@@ -20,18 +20,6 @@ COLOR_MODES = {"RGB": 3, "L": 1}
 
 SAMPLE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 """Photographs that scikit-image brings along."""
-
-
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""EXIF orientation -> what turns the picture upright (EXIF 2.32, 4.6.4 A)."""
 
 
 def sample_photographs() -> list[Path]:
@@ -98,18 +86,6 @@ def luminance(rgb: np.ndarray) -> np.ndarray:
     return np.rint(rgb2ycbcr(rgb)[..., 0]).astype(np.uint8)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """A picture as its EXIF orientation has it shown.
-
-    Pillow's exif_transpose reads and writes the whole block, and stumbles over any wrong value in it. (A TIFF is turned
-    by Pillow as it is loaded.)
-    """
-    image.load()
-    exif = image.info.get("exif")
-    orientation = upright(exif)[0] if isinstance(exif, bytes) else 1
-    return image.transpose(_TRANSPOSE[orientation]) if orientation > 1 else image
-
-
 def to_mode(image: Image.Image, mode: str) -> np.ndarray:
     """The pixels of ``image`` as uint8: H x W x 3 for mode 'RGB', H x W x 1 for mode 'L'.
 
@@ -119,7 +95,15 @@ def to_mode(image: Image.Image, mode: str) -> np.ndarray:
     Raises:
         ValueError: for pixels without a known range (floating point, 32-bit integers over 65535).
     """
-    image = _upright(image)
+    image.load()
+    exif = image.info.get("exif")
+    # Not exif_transpose, which stumbles over any wrong value of the whole block. (Pillow turns a TIFF as it loads it.)
+    orientation = upright(exif)[0] if isinstance(exif, bytes) else 1
+    return np.ascontiguousarray(turn(_coded(image, mode), orientation))
+
+
+def _coded(image: Image.Image, mode: str) -> np.ndarray:
+    """The pixels of `to_mode` before the orientation is applied."""
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
         if wide.size and (wide.min() < 0 or wide.max() > 65535):
