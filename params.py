@@ -8,6 +8,7 @@ published abbreviation ambiguous.
 import argparse
 import os
 import re
+import sys
 
 QUALITY_MIN, QUALITY_MAX = 1, 100
 
@@ -28,6 +29,21 @@ class Parser(argparse.ArgumentParser):
         matches = super()._get_option_tuples(option_string)
         published = [match for match in matches if match[1] in self.published]
         return published if len(published) == 1 else matches
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse does, but an empty argument, which a shell makes of a variable that is not set, is an error."""
+        words = sys.argv[1:] if args is None else list(args)
+        for before, word in zip(["", *words], words, strict=False):
+            if not word or (word[:2] == "--" and word[-1] == "=" and word.count("=") == 1):
+                where = (
+                    f"{word[:-1]} is given"
+                    if word
+                    else f"the argument after {before} is"
+                    if before
+                    else "the first argument is"
+                )
+                self.error(f"{where} empty: is a variable not set?")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message):
         """End the program with one sentence and exit code 2."""
@@ -108,7 +124,7 @@ def gpu_list(text: str) -> list[int]:
     return values
 
 
-def _number(kind, low, high=None, *, above=False):
+def number(kind, low, high=None, *, above=False):
     """An argparse type: a finite ``kind`` that is >= low (> low where ``above``) and <= high."""
     limits = f"{'above' if above else 'at least'} {low}" + (f" and at most {high}" if high is not None else "")
 
@@ -135,12 +151,12 @@ def training_parser() -> Parser:
         description="Train QCN, QGCN, EDSR or AR-CNN to remove JPEG artifacts.",
         epilog="Several machines or GPUs: torchrun --nproc_per_node=N src/main.py ... (or --gpus [0,1,...] on one).",
     )
-    count, size = _number(int, 0), _number(int, 1)
+    count, size = number(int, 0), number(int, 1)
 
     group = parser.add_argument_group("training (published program)")
     add = lambda *flags, **keywords: parser.add_published(group, *flags, **keywords)  # noqa: E731
     add("--nEpochs", type=size, default=50, help="number of epochs")
-    add("--lr", type=_number(float, 0, above=True), default=1e-4, help="learning rate")
+    add("--lr", type=number(float, 0, above=True), default=1e-4, help="learning rate")
     add("--step", type=size, default=20, help="epochs after which the learning rate is divided by 10")
     add("--loss", default="L1", help="L1 or L2")
     add("--cuda", action="store_true", help="train on NVIDIA GPUs; without it on the CPU")
@@ -162,7 +178,7 @@ def training_parser() -> Parser:
     add("--in_glo_channel", type=size, default=3, help="channels of QGCN's global image; 1 with --colorMode L")
     add("--n_resblocks", type=count, default=64, help="residual blocks")
     add("--n_feats", type=size, default=64, help="features of every layer of the restoration branch")
-    add("--res_scale", type=_number(float, 0), default=0.1, help="factor of a residual block's output")
+    add("--res_scale", type=number(float, 0), default=0.1, help="factor of a residual block's output")
 
     group = parser.add_argument_group("data (published program)")
     add("--imgGTRoot", default="data/DIV2K/DIV2K_train_HR", metavar="FOLDER", help="training images, nested or flat")
@@ -181,11 +197,11 @@ def training_parser() -> Parser:
     group.add_argument("--warmup", type=count, default=0, help="steps of linear warm-up")
     group.add_argument(
         "--minutes",
-        type=_number(float, 0, above=True),
+        type=number(float, 0, above=True),
         help="train for this long instead of --nEpochs; the schedule is fitted to it",
     )
     group.add_argument("--samples_per_epoch", type=size, help="crops an epoch (default: all disjoint crops)")
-    group.add_argument("--ema", type=_number(float, 0, 0.999999), default=0.0, help="decay of averaged weights; 0: off")
+    group.add_argument("--ema", type=number(float, 0, 0.999999), default=0.0, help="decay of averaged weights; 0: off")
     group.add_argument(
         "--init", default="published", help="published, or identity: start as the identity on the pixels"
     )
@@ -228,17 +244,17 @@ def training_parser() -> Parser:
 
     group = parser.add_argument_group("validation and log")
     group.add_argument(
-        "--valid_quality", type=_number(int, 1, 100), default=10, help="JPEG quality factor of validation"
+        "--valid_quality", type=number(int, 1, 100), default=10, help="JPEG quality factor of validation"
     )
     group.add_argument(
         "--holdout",
-        type=_number(int, 2),
+        type=number(int, 2),
         help="keep every N-th file of each training folder out and validate on those instead of --imgValidRoot",
     )
     group.add_argument("--log_every", type=size, default=100, help="steps between rows of metrics.csv")
     group.add_argument(
         "--save_minutes",
-        type=_number(float, 0),
+        type=number(float, 0),
         default=10.0,
         help="minutes between saves of model_last.pth in an epoch",
     )
@@ -304,7 +320,7 @@ def evaluation_parser(prog: str, networks: str) -> Parser:
     group.add_argument("--json", default="", metavar="FILE", help="write the figures as JSON")
     group.add_argument(
         "--workers",
-        type=_number(int, 0),
+        type=number(int, 0),
         help="processes that compress and measure beside the network (default: by CPUs)",
     )
     _add_backend(parser)
@@ -340,13 +356,11 @@ def restore_parser() -> Parser:
         help="of files in a folder and of standard output: png, webp, tiff or jpg (default: png)",
     )
     group.add_argument("--depth", type=int, choices=(8, 16), default=8, help="bits a sample; 16 takes PNG")
-    group.add_argument("--out_quality", type=_number(int, 1, 100), default=95, help="quality factor of JPEG outputs")
+    group.add_argument("--out_quality", type=number(int, 1, 100), help="quality factor of JPEG outputs (default: 95)")
     group.add_argument("--overwrite", action="store_true", help="replace outputs that exist; an input never is")
     group.add_argument("--resume", action="store_true", help="skip inputs whose output exists")
     group = parser.add_argument_group("restoring")
-    group.add_argument(
-        "--strength", type=_number(float, 0, 1), default=1.0, help="1 restores fully, 0 leaves the input"
-    )
+    group.add_argument("--strength", type=number(float, 0, 1), default=1.0, help="1 restores fully, 0 leaves the input")
     group.add_argument(
         "--self_ensemble", action="store_true", help="average over the 8 flips and rotations: takes 8 times as long"
     )
@@ -358,7 +372,7 @@ def restore_parser() -> Parser:
     group = parser.add_argument_group("unusual inputs")
     group.add_argument(
         "--quality",
-        type=_number(int, QUALITY_MIN, QUALITY_MAX),
+        type=number(int, QUALITY_MIN, QUALITY_MAX),
         help="JPEG quality factor of pictures that were JPEGs once and carry no tables (PNG, WebP, TIFF)",
     )
     group.add_argument(
@@ -369,10 +383,10 @@ def restore_parser() -> Parser:
     )
     group.add_argument("--tolerant", action="store_true", help="restore what a viewer shows of a JPEG that breaks off")
     group.add_argument(
-        "--max_megapixels", type=_number(float, 0, above=True), default=200.0, help="refuse larger pictures"
+        "--max_megapixels", type=number(float, 0, above=True), default=200.0, help="refuse larger pictures"
     )
     group = parser.add_argument_group("machine")
-    group.add_argument("--jobs", type=_number(int, 1), default=1, help="files at a time, with as many threads in all")
+    group.add_argument("--jobs", type=number(int, 1), default=1, help="files at a time, with as many threads in all")
     _add_backend(parser)
     return parser
 
@@ -418,7 +432,7 @@ def _add_measurement(parser: Parser, codec: str) -> None:
     _add_models(parser)
     _add_codec(parser, codec)
     parser.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
-    parser.add_argument("--workers", type=_number(int, 1), default=os.cpu_count() or 1, help="worker processes")
+    parser.add_argument("--workers", type=number(int, 1), default=os.cpu_count() or 1, help="worker processes")
     parser.add_argument(
         "--per_image",
         default="",
@@ -435,13 +449,13 @@ def paper_parser() -> Parser:
     """Options of src/paper.py."""
     parser = Parser(prog="paper.py", description="The tables and figures of the paper, each as one command.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    for number, kind in ((1, "colour"), (2, "gray")):
-        command = commands.add_parser(f"table{number}", help=f"Table {number} ({kind}) beside this project's figures")
+    for table, kind in ((1, "colour"), (2, "gray")):
+        command = commands.add_parser(f"table{table}", help=f"Table {table} ({kind}) beside this project's figures")
         _add_measurement(command, codec="ijg9")
         command.add_argument("--protocol", default="paper", help="paper, published or field (see eval.py)")
         command.add_argument("--columns", default="all", help="all, or JPEG: that column alone")
         command.add_argument("--format", default="markdown", choices=("markdown", "csv", "latex"), help="of the table")
-        command.add_argument("--figure", action="store_true", help=f"draw figs/table{number}.png (takes matplotlib)")
+        command.add_argument("--figure", action="store_true", help=f"draw figs/table{table}.png (takes matplotlib)")
         command.add_argument("--json", default="", metavar="FILE", help="write the cells, unrounded, as JSON")
     command = commands.add_parser("generalize", help="gain in PSNR against the quality factor for several checkpoints")
     _add_measurement(command, codec="pillow")
@@ -455,7 +469,7 @@ def paper_parser() -> Parser:
     _add_models(command)
     _add_codec(command)
     command.add_argument(
-        "--quality", type=_number(int, QUALITY_MIN, QUALITY_MAX), default=10, help="JPEG quality factor"
+        "--quality", type=number(int, QUALITY_MIN, QUALITY_MAX), default=10, help="JPEG quality factor"
     )
     command.add_argument("--crop", type=crop_box, metavar="LEFT,TOP,WIDTH,HEIGHT", help="default: of the largest gain")
     _add_output(command, "figs/compare.png")

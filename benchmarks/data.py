@@ -8,7 +8,6 @@
 - ours: the DataLoader of training with one worker process, batches assembled as for a training step.
 """
 
-import argparse
 import sys
 import tempfile
 from io import BytesIO
@@ -16,7 +15,7 @@ from io import BytesIO
 import numpy as np
 from side_by_side import print_table, take_turns
 
-from program import run
+from program import params, run
 
 
 def published_sample(path, size: int, quality: int, random: np.random.Generator, *, with_global: bool):
@@ -45,13 +44,18 @@ def published_sample(path, size: int, quality: int, random: np.random.Generator,
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = params().Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", required=True, metavar="FOLDER", help="training images")
     parser.add_argument("--store", default="", metavar="FOLDER", help="image store (default: a temporary one)")
-    parser.add_argument("--count", type=int, default=100, help="use the first images alone")
-    parser.add_argument("--batch", type=int, default=16, help="samples a batch")
-    parser.add_argument("--samples", type=int, default=4096, help="samples a round and side; the published way fewer")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds; the median counts")
+    parser.add_argument("--count", type=params().number(int, 1), default=100, help="use the first images alone")
+    parser.add_argument("--batch", type=params().number(int, 1), default=16, help="samples a batch")
+    parser.add_argument(
+        "--samples",
+        type=params().number(int, 1),
+        default=4096,
+        help="samples a round and side; the published way fewer",
+    )
+    parser.add_argument("--rounds", type=params().number(int, 1), default=7, help="rounds; the median counts")
     options = parser.parse_args(argv)
 
     import torch

@@ -6,7 +6,6 @@ The published way: SSIM by five ``scipy.signal.convolve2d`` with an 8x8 window a
 columns, one image after another, metrics in the process that runs the network.
 """
 
-import argparse
 import math
 import sys
 from pathlib import Path
@@ -55,13 +54,13 @@ def published_psnr_b(image: np.ndarray, ground_truth: np.ndarray) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = params().Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
     parser.add_argument("--gtdata", default="LIVE1", help="data set or folder of images")
     parser.add_argument("--quality", type=params().quality_list, default="10,20,30,40,50", help="quality factors")
     parser.add_argument("--model", default="", help="checkpoint for the second table (default: the shipped one)")
-    parser.add_argument("--images", type=int, default=0, help="the first images alone")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts")
+    parser.add_argument("--images", type=params().number(int, 1), help="the first images alone")
+    parser.add_argument("--rounds", type=params().number(int, 1), default=3, help="rounds; the median counts")
     options = parser.parse_args(argv)
 
     import torch
@@ -74,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     from utils.metric import get_protocol, psnr, psnr_b, ssim
 
     files, root = find_images(options.gtdata, options.dataroot)
-    files = files[: options.images or None]
+    files = files[: options.images]
     codec = PillowCodec()
     truths = [load_image(file, "RGB") for file in files]
     images = [codec.compress(truth, 10).pixels for truth in truths]

@@ -3,7 +3,6 @@
 python benchmarks/int8.py --gtdata LIVE1 --dataroot data
 """
 
-import argparse
 import sys
 
 from side_by_side import ROOT
@@ -26,12 +25,12 @@ Its float32 equals PyTorch's to 1e-4 of the range of values (tests/test_backends
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = params().Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default=str(ROOT / "checkpoint" / "qcn_rgb.pth"), help="checkpoint")
     parser.add_argument("--gtdata", default="sample", help="data set or folder, as for eval.py")
     parser.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
     parser.add_argument("--quality", type=params().quality_list, default="10,20,30,40,50", help="quality factors")
-    parser.add_argument("--images", type=int, default=0, help="only so many images, spread over the set")
+    parser.add_argument("--images", type=params().number(int, 1), help="only so many images, spread over the set")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="rows")
     options = parser.parse_args(argv)
 

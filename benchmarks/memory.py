@@ -6,7 +6,6 @@ Peak memory is the largest resident set of a restore.py of its own. The second t
 through the network for each pixel of the result.
 """
 
-import argparse
 import os
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from side_by_side import ROOT, print_table
 
-from program import run
+from program import params, run
 
 WAYS = {
     "torch": [],
@@ -52,9 +51,11 @@ def restore(words: list[str]) -> tuple[float, float]:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = params().Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="", help="checkpoint (default: the one that restore.py takes)")
-    parser.add_argument("--megapixels", type=float, default=100.0, help="size of the JPEG")
+    parser.add_argument(
+        "--megapixels", type=params().number(float, 0, above=True), default=100.0, help="size of the JPEG"
+    )
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="rows")
     options = parser.parse_args(argv)
 
@@ -89,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         for memory in (None, 1e9, 4e9):
             tile = tile_side(network, memory)
             label = f"default ({MEMORY / 1e6:g}M)" if memory is None else f"{memory / 1e9:g}G"
-            rows.append([name, network.halo, label, tile, round((1 + 2 * tile_halo(network) / tile) ** 2, 2)])
+            rows.append([name, tile_halo(network), label, tile, round((1 + 2 * tile_halo(network) / tile) ** 2, 2)])
     print_table(["network", "halo, pixels", "--memory", "tile, pixels", "times the work without tiles"], rows)
     return 0
 

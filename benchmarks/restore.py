@@ -7,13 +7,14 @@ The ways take turns within one run, so that whatever else the machine does meets
 use the same threads. Converting and calibrating are done before; each way restores each image once unmeasured.
 """
 
-import argparse
+import re
 import sys
+from argparse import ArgumentTypeError
 from functools import partial
 
 from side_by_side import ROOT, take_turns
 
-from program import run
+from program import params, run
 
 WAYS = {
     "PyTorch, NCHW": {},
@@ -35,6 +36,8 @@ WAYS = {
 
 def size(text: str) -> tuple[int, int]:
     """'768x512' as width and height."""
+    if not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", text):
+        raise ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT in pixels, such as 768x512")
     width, height = map(int, text.split("x"))
     return width, height
 
@@ -84,12 +87,16 @@ def random_checkpoint(blocks: int) -> dict:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = params().Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default=str(ROOT / "checkpoint" / "qcn_rgb.pth"), help="checkpoint")
-    parser.add_argument("--random", type=int, default=0, metavar="N", help="instead: QCN of N blocks, random weights")
+    parser.add_argument(
+        "--random", type=params().number(int, 1), metavar="N", help="instead: QCN of N blocks, random weights"
+    )
     parser.add_argument("--sizes", type=size, nargs="+", default=[(768, 512), (4000, 3000)], help="WIDTHxHEIGHT ...")
-    parser.add_argument("--repeat", type=int, default=5, help="turns for each way; at most 3 for large images")
-    parser.add_argument("--threads", type=int, default=0, help="of every way (default: PyTorch's own)")
+    parser.add_argument(
+        "--repeat", type=params().number(int, 1), default=5, help="turns for each way; at most 3 for large images"
+    )
+    parser.add_argument("--threads", type=params().number(int, 1), help="of every way (default: PyTorch's own)")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="rows")
     options = parser.parse_args(argv)
 

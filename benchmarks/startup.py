@@ -3,7 +3,6 @@
 python benchmarks/startup.py
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from side_by_side import ROOT, print_table, take_turns
 
-from program import run
+from program import params, run
 
 PROGRAMS = (
     "main", "eval", "eval_qm", "eval_qmg", "restore", "convert", "export", "demo", "paper", "fetch_data",
@@ -25,7 +24,7 @@ def start(*words: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
-    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args(argv)
+    params().Parser(description=__doc__.partition("\n")[0]).parse_args(argv)
 
     from PIL import Image
     from skimage.data import astronaut

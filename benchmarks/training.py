@@ -7,7 +7,6 @@ Each way is a step of training: input assembled from uint8, forward, L1 loss, ba
 batches ready; 'with loader' adds the DataLoader of training and its worker.
 """
 
-import argparse
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from side_by_side import print_table, take_turns
 
-from program import run
+from program import params, run
 
 NETWORKS = {
     "QCN, 8 blocks of 48": ("qmar", {"n_feats": 48, "n_resblocks": 8}),
@@ -37,10 +36,12 @@ WAYS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--batch", type=int, default=8, help="samples a step")
-    parser.add_argument("--steps", type=int, default=4, help="steps a turn")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each way; the median counts")
+    parser = params().Parser(description=__doc__.split("\n")[0])
+    parser.add_argument("--batch", type=params().number(int, 1), default=8, help="samples a step")
+    parser.add_argument("--steps", type=params().number(int, 1), default=4, help="steps a turn")
+    parser.add_argument(
+        "--rounds", type=params().number(int, 1), default=5, help="turns of each way; the median counts"
+    )
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--cuda", action="store_true", help="on the first NVIDIA GPU")

@@ -360,6 +360,8 @@ def _restore_folder(options: Namespace, model: Model | None) -> int:
     from restore import restore_files
     from restorer import Restorer
 
+    if options.json:
+        raise UserError(f"--json {options.json} takes the figures of --GT: without it JPEGs are restored, not measured")
     if model is None:
         raise UserError("without --GT the JPEGs of --realdatapath are restored, for which --model none is no network")
     if not Path(options.realdatapath).exists():

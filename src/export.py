@@ -19,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--to {options.to!r} is unknown: choose from {', '.join(backends.FORMATS)}")
     if options.calibration and not options.int8:
         raise UserError("--calibration is for --int8: give both or neither")
+    content = checkpoint.load(options.model)
     model = Path(options.model)
     target = Path(options.output or model.with_name(model.stem + ("_int8" if options.int8 else "") + backend.SUFFIX))
     if target.suffix != backend.SUFFIX:
@@ -26,7 +27,6 @@ def main(argv: list[str] | None = None) -> int:
     for path in (target.with_suffix(suffix) for suffix in backend.SUFFIXES):
         if path.exists() and not options.overwrite:
             raise UserError(f"the output {str(path)!r} exists: give another -o or --overwrite")
-    content = checkpoint.load(model)
     converted, exported = backends.convert(backend, content, int8=options.int8, calibration=options.calibration)
     backend.write(target, converted, exported.metadata())
     title = exported.metadata()["title"]

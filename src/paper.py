@@ -29,6 +29,8 @@ def table(options: Namespace) -> int:
     models = {} if options.columns == "JPEG" else comparison.named_models(options.model)
     if options.columns not in ("all", "JPEG"):
         raise UserError(f"--columns {options.columns!r} is unknown: choose all or JPEG")
+    if options.columns == "JPEG" and options.model:
+        raise UserError("--columns JPEG measures no --model: give one of them")
     if options.figure:
         pyplot()  # a package that is missing is better told before the measurements
     found = comparison.measure_table(

@@ -36,8 +36,9 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        where = f": {error.filename}" if error.filename is not None else ""
-        message, code = f"error: {error.strerror or error}{where}", 2
+        reason = error.strerror or str(error)
+        where = f"{str(error.filename)!r} can't be read or written: " if error.filename is not None else ""
+        message, code = f"error: {where}{reason}", 2
     except ModuleNotFoundError as error:
         if error.name not in REQUIRED:
             raise

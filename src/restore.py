@@ -26,6 +26,8 @@ SHOWN = 5
 """Files that are left alone of which the names are told."""
 STREAM = "-"
 """The name of standard input and output."""
+STANDARD_INPUT = 0
+"""Its file descriptor."""
 
 
 def __getattr__(name: str):
@@ -72,7 +74,7 @@ class Found(NamedTuple):
     Attributes:
         files: each with its place in an output folder.
         others: files in folders that are none to restore by their names.
-        results: files in folders and patterns that lie in the output folder.
+        results: files of either kind in folders and patterns that lie in the output folder.
     """
 
     files: list[tuple[Path, Path]]
@@ -87,12 +89,10 @@ def find_inputs(inputs: Sequence[str], *, any_format: bool = False, output: Path
         any_format: look in folders not only for JPEGs but for whatever else Pillow reads.
         output: the output folder. Where it lies within an input, what is in it are results.
     """
-    from utils.image import JPEG_SUFFIXES, SUFFIXES, sorted_out
+    from utils.image import JPEG_SUFFIXES, SUFFIXES, files_below, sorted_out
 
     found, others, results = [], [], []
     for text in inputs:
-        if not text:
-            raise UserError("an input is empty (a variable that is not set?): . is the current folder")
         path = Path(text)
         if path.exists() or path.is_symlink():
             matches, root = [path], path if path.is_dir() else path.parent
@@ -100,6 +100,8 @@ def find_inputs(inputs: Sequence[str], *, any_format: bool = False, output: Path
             matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
             plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
             root = Path(*plain)  # the folder whose tree the pattern picks from
+            if "**" in path.parts and root.is_dir():
+                files_below(root)  # says which folder can't be read: glob passes over it without a word
         if not matches:
             raise UserError(f"the input {text!r} does not exist")
         place = _resolved(output) if output else None
@@ -110,7 +112,7 @@ def find_inputs(inputs: Sequence[str], *, any_format: bool = False, output: Path
             if match.is_dir():
                 files, rest = sorted_out(match, SUFFIXES if any_format else JPEG_SUFFIXES)
             if may_hold_results:
-                results += [file for file in files if place in _resolved(file).parents]
+                results += [file for file in (*files, *rest) if place in _resolved(file).parents]
                 files, rest = (
                     [file for file in some if place not in _resolved(file).parents] for some in (files, rest)
                 )
@@ -118,7 +120,7 @@ def find_inputs(inputs: Sequence[str], *, any_format: bool = False, output: Path
             others += rest
         if len(found) == before:
             raise UserError(f"the input {text!r} holds nothing but the output {str(output)!r}")
-    return Found(list(dict.fromkeys(found)), others, results)
+    return Found(*(list(dict.fromkeys(some)) for some in (found, others, results)))
 
 
 def plan_outputs(
@@ -285,7 +287,7 @@ def restore_files(
                 file=sys.stderr,
             )
         if results:
-            print(f"note: {len(results)} images in {str(output)!r} were taken for results", file=sys.stderr)
+            print(f"note: {len(results)} files in {str(output)!r} were taken for results", file=sys.stderr)
         for sentence in (outcome.warning for outcome in done if outcome.warning):
             print(f"warning: {sentence}", file=sys.stderr)
         for sentence in failures:
@@ -309,6 +311,8 @@ def restore_stream(restorer, writing: Writing, source: str, output: str, *, over
     target = Path(output)
     if output != STREAM and target.exists() and not overwrite:
         raise UserError(f"the output {output!r} exists: give another -o or --overwrite")
+    if source == STREAM and output != STREAM and _is_standard_input(target):
+        raise UserError(f"the output {output!r} is the file that standard input reads: give another -o")
     content: Path | bytes = Path(source)
     if source == STREAM:
         limit = int(restorer.max_megapixels * 1e6 * BYTES_A_PIXEL)
@@ -332,6 +336,14 @@ def restore_stream(restorer, writing: Writing, source: str, output: str, *, over
     return 0
 
 
+def _is_standard_input(target: Path) -> bool:
+    """Whether standard input comes from the file ``target``."""
+    try:
+        return os.path.samestat(os.fstat(STANDARD_INPUT), target.stat())
+    except OSError:  # no such file, or no file at all behind standard input
+        return False
+
+
 def _writing(options: Namespace, to_file: bool) -> Writing:
     """How the options say that outputs are written.
 
@@ -349,7 +361,11 @@ def _writing(options: Namespace, to_file: bool) -> Writing:
             raise UserError(f"--format {options.format} is not what {options.output!r} ends in: give one of them")
     if options.depth == 16 and form != "PNG":
         raise UserError(f"--depth 16 takes PNG, not {form}")
-    return Writing(form, options.depth, options.out_quality)
+    if options.out_quality and form != "JPEG":
+        raise UserError(
+            f"--out_quality {options.out_quality} is of JPEG outputs, not {form}: give --format jpg or none"
+        )
+    return Writing(form, options.depth, options.out_quality or Writing().quality)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -365,6 +381,8 @@ def main(argv: list[str] | None = None) -> int:
     from restorer import Restorer
     from utils import distributed
 
+    if options.overwrite and options.resume:
+        raise UserError("--resume keeps what exists and --overwrite replaces it: give one of them")
     if STREAM in options.inputs and len(options.inputs) > 1:
         raise UserError("standard input (-) is restored alone: give it without other inputs")
     source = options.inputs[0]

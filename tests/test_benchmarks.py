@@ -37,6 +37,22 @@ def table(script, *words):
     return [line.strip("| ").split(" | ") for line in lines[2:] if line.startswith("|")], lines
 
 
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("training.py", ["--batch", "0"]),
+        ("memory.py", ["--megapixels", "0"]),
+        ("int8.py", ["--images", "0"]),
+        ("restore.py", ["--sizes", "12"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_values_that_mean_nothing_are_one_sentence(script, words):
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / script, *words], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert all(word in done.stderr for word in words)
+
+
 def test_estimation(folder):
     rows, lines = table("estimate.py", "--gtdata", folder, "--quality", "50,80")
     assert rows == [[name, *["2/2"] * 4] for name in ("50", "80")] + [["all", *["4/4"] * 4]]

@@ -254,6 +254,7 @@ def test_a_users_jpegs_are_restored_with_their_own_tables(call, tmp_path, photo,
     assert call("eval_qm", "--model", path).code == 0 and Path("results/eval_qm/10.png").exists()
     refused(call("eval_qm", "--model", path, "--realdatapath", "none"), "none", "does not exist", "--GT")
     refused(call("eval_qm", "--model", "none"), "--model none")
+    refused(call("eval_qm", "--model", path, "--json", "out.json"), "--json out.json", "--GT")
 
 
 def test_two_processes_give_the_same_table(folder_of_photos, call, make_checkpoint):

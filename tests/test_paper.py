@@ -214,6 +214,7 @@ def test_what_users_get_wrong(call, data, make_checkpoint, folder_of_photos):
     refused(call("paper", "table1", "--model", "QCN=none.pth"), "none.pth", "does not exist")
     refused(call("paper", "table2", "--model", f"QCN={path}", "--codec", "pillow"), "colour", "another table")
     refused(call("paper", "table1", "--columns", "PSNR"), "'PSNR'", "JPEG")
+    refused(call("paper", "table1", "--columns", "JPEG", "--model", f"QCN={path}"), "--columns JPEG", "--model")
     refused(call("paper", "generalize"), "--model NAME=PATH")
     refused(call("paper", "compare", image), "--model NAME=PATH")
     refused(call("paper", "compare", "none.png", "--model", f"QCN={path}"), "none.png", "does not exist")

@@ -1,5 +1,6 @@
 """Restoring a person's own JPEGs."""
 
+import errno
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, network_arguments, refused
+from conftest import ROOT, network_arguments, refused, shell
 from PIL import ExifTags, Image, ImageCms
 
 import nets
@@ -111,9 +112,12 @@ def test_outputs_that_nobody_can_mean_are_refused_before_the_work(call, album, m
     Path("file").write_text("a file")
     refused(call("restore", album, "-o", "file", *path), "'file' is a file", "folder")
     refused(call("restore", first, second, "-o", "one.png", *path), "'one.png' names one file")
-    refused(call("restore", first, "-o", "file/out.png", *path), "Not a directory: file")
+    refused(call("restore", first, "-o", "file/out.png", *path), "'file' can't be read or written: Not a directory")
     refused(call("restore", first, "-o", "out.png", "--format", "webp", *path), "--format webp", "'out.png'")
     refused(call("restore", "", "-o", "out", *path), "empty")
+    refused(call("restore", first, "-o", "", *path), "the argument after -o is empty")
+    refused(call("restore", first, "-o", "out.png", "--out_quality", 50, *path), "--out_quality 50", "not PNG")
+    refused(call("restore", album, "-o", "out", "--resume", "--overwrite", *path), "--resume", "--overwrite")
     assert Path("file").read_text() == "a file" and not Path("one.png").exists() and not Path("out").exists()
 
 
@@ -359,7 +363,7 @@ def test_a_batch_goes_on_where_its_output_lies_in_its_input(call, album, make_ch
         (album / "done" / "a.jpg").unlink()
         again = call(*words, "--resume")
         assert again.code == 0 and "restored 1 of 4 files (3 skipped, 0 failed)" in again.out, again.err
-        assert "note: 3 images in" in again.err and "were taken for results" in again.err
+        assert "note: 3 files in" in again.err and "were taken for results" in again.err
         assert sorted(path.name for path in (album / "done").rglob("*.*")) == ["a.jpg", "b.jpg", "c.jpg", "gray.jpg"]
         one = call("restore", album / "done" / "a.jpg", "-o", "again/", *model)  # by name it is an input like any other
         assert one.code == 0 and Path("again/a.png").exists()
@@ -450,6 +454,20 @@ def test_hostile_names_and_places(call, album, make_checkpoint):
     assert not [name for name in os.listdir("out") if name.endswith(".tmp")]
 
 
+def test_a_folder_that_cannot_be_read_is_told_for_a_pattern_too(call, album, make_checkpoint, monkeypatch):
+    scandir = os.scandir
+
+    def refusing(place="."):  # permissions don't bind the superuser
+        if os.path.basename(place) == "nested":
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    for inputs in (album, album / "**" / "*.jpg"):
+        done = call("restore", inputs, "-o", "out", "--model", make_checkpoint("qmar"))
+        refused(done, "nested' can't be read: Permission denied")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="permissions don't bind the superuser")
 def test_files_without_permission_are_named(call, album, make_checkpoint):
     (album / "a.jpg").chmod(0)
@@ -520,6 +538,18 @@ def test_standard_input_goes_to_a_file(call, album, make_checkpoint, monkeypatch
     refused(restored(content, "--max_megapixels", 0.0001), "standard input holds more than")
     refused(call("restore", "-", album / "a.jpg"), "alone")
     assert not Path("cut.png").exists()
+
+
+def test_standard_input_is_not_overwritten(album, make_checkpoint):
+    content = (album / "a.jpg").read_bytes()
+    (album / "link.jpg").symlink_to(album / "a.jpg")
+    for name in ("a.jpg", "link.jpg"):
+        with open(album / "a.jpg", "rb") as file:
+            done = shell(
+                "restore.py", "-", "-o", album / name, "--overwrite", "--model", make_checkpoint("qmar"), stdin=file
+            )
+        refused(Namespace(code=done.returncode, err=done.stderr), name, "is the file that standard input reads")
+    assert (album / "a.jpg").read_bytes() == content
 
 
 def test_an_input_that_is_missing_is_told_as_such(call):

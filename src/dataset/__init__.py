@@ -98,6 +98,11 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
         raise UserError(f"--size {options.size} is odd: the networks need an even size")
     if options.batchSize < world:
         raise UserError(f"--batchSize {options.batchSize} is smaller than the number of processes, {world}")
+    if options.batchSize < world * options.accumulate:
+        raise UserError(
+            f"--accumulate {options.accumulate} is more parts than a process has samples a step: --batchSize is "
+            f"{options.batchSize}"
+        )
     codec = get_codec(options.codec)
     store = decode(files, options, rank=rank)
     crops = disjoint_crops(store.shapes, options.size)

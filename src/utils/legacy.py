@@ -269,5 +269,7 @@ def load(path: str | Path) -> LegacyCheckpoint:
 
 def _reason(error: Exception) -> str:
     """What is wrong with a file, on one line of bounded length."""
-    reason = str(error) if isinstance(error, NoCheckpoint | OSError) else "it is damaged or no checkpoint"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    reason = str(error) if isinstance(error, NoCheckpoint | OSError) else "it is damaged or no checkpoint (a .pth file)"
     return " ".join(reason.split())[:300]
