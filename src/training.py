@@ -243,6 +243,11 @@ class Training:
         if options.holdout:
             to_validate = held_out
         elif options.validation:
+            if not Path(options.imgValidRoot).is_dir():
+                raise UserError(
+                    f"the folder of validation images {options.imgValidRoot!r} does not exist: name one with "
+                    "--imgValidRoot, or keep training images out with --holdout"
+                )
             to_validate = image_files(options.imgValidRoot)
         self.batches, readable = distributed.in_turn(lambda: self._decode(files, to_validate))
         self.validation = readable.sources

@@ -49,7 +49,7 @@ def training(call, folder, *words):
         (["--accumulate", "500"], ["--accumulate 500", "--batchSize is"]),
         (["--savedir", "x/.."], ["--savedir 'x/..'", "name a folder"]),
         (["--savedir", ".."], ["--savedir '..'", "name a folder"]),
-        (["--validation", "--imgValidRoot", "none"], ["'none'", "does not exist"]),
+        (["--validation", "--imgValidRoot", "none"], ["'none'", "does not exist", "--holdout"]),
         (["--pretrained", "none.pth"], ["none.pth", "does not exist"]),
         (["--resume", "none.pth"], ["none.pth", "does not exist"]),
         (["--unknown"], ["--unknown"]),
