@@ -560,7 +560,7 @@ def test_an_input_that_is_missing_is_told_as_such(call):
 def test_a_file_where_a_folder_is_needed_is_named(call, album, make_checkpoint):
     Path("a.png").write_bytes(b"mine")
     done = call("restore", album / "a.jpg", "-o", "a.png/x.png", "--model", make_checkpoint("qmar"))
-    refused(done, "Not a directory: a.png")
+    refused(done, "'a.png' can't be read or written: Not a directory")
     assert Path("a.png").read_bytes() == b"mine"
 
 
