@@ -19,7 +19,7 @@ def resize_matrix(old: int, new: int) -> Tensor:
     samples' centres, both with the image mirrored about its outermost samples. A row is made from the samples around
     its centre alone: what scikit-image makes of all unit vectors would take minutes for a side of 20,000.
     """
-    from scipy import ndimage
+    from scipy import ndimage  # with which scikit-image resizes
 
     sigma = max(0.0, (old / new - 1) / 2)
     radius = int(4 * sigma + 0.5)  # where gaussian_filter cuts it off
