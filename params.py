@@ -33,16 +33,11 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         """As argparse does, but an empty argument, which a shell makes of a variable that is not set, is an error."""
         words = sys.argv[1:] if args is None else list(args)
-        for before, word in zip(["", *words], words, strict=False):
-            if not word or (word[:2] == "--" and word[-1] == "=" and word.count("=") == 1):
-                where = (
-                    f"{word[:-1]} is given"
-                    if word
-                    else f"the argument after {before} is"
-                    if before
-                    else "the first argument is"
-                )
-                self.error(f"{where} empty: is a variable not set?")
+        for before, word in zip([self.prog, *words], words, strict=False):
+            if not word:
+                self.error(f"the argument after {before} is empty: is a variable not set?")
+            if word.startswith("--") and word.endswith("="):
+                self.error(f"nothing is given after {word}: is a variable not set?")
         return super().parse_known_args(args, namespace)
 
     def error(self, message):

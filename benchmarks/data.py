@@ -44,18 +44,19 @@ def published_sample(path, size: int, quality: int, random: np.random.Generator,
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
+    whole = params().number(int, 1)
     parser = params().Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", required=True, metavar="FOLDER", help="training images")
     parser.add_argument("--store", default="", metavar="FOLDER", help="image store (default: a temporary one)")
-    parser.add_argument("--count", type=params().number(int, 1), default=100, help="use the first images alone")
-    parser.add_argument("--batch", type=params().number(int, 1), default=16, help="samples a batch")
+    parser.add_argument("--count", type=whole, default=100, help="use the first images alone")
+    parser.add_argument("--batch", type=whole, default=16, help="samples a batch")
     parser.add_argument(
         "--samples",
-        type=params().number(int, 1),
+        type=whole,
         default=4096,
         help="samples a round and side; the published way fewer",
     )
-    parser.add_argument("--rounds", type=params().number(int, 1), default=7, help="rounds; the median counts")
+    parser.add_argument("--rounds", type=whole, default=7, help="rounds; the median counts")
     options = parser.parse_args(argv)
 
     import torch

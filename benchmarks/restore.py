@@ -87,16 +87,13 @@ def random_checkpoint(blocks: int) -> dict:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
+    whole = params().number(int, 1)
     parser = params().Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default=str(ROOT / "checkpoint" / "qcn_rgb.pth"), help="checkpoint")
-    parser.add_argument(
-        "--random", type=params().number(int, 1), metavar="N", help="instead: QCN of N blocks, random weights"
-    )
+    parser.add_argument("--random", type=whole, metavar="N", help="instead: QCN of N blocks, random weights")
     parser.add_argument("--sizes", type=size, nargs="+", default=[(768, 512), (4000, 3000)], help="WIDTHxHEIGHT ...")
-    parser.add_argument(
-        "--repeat", type=params().number(int, 1), default=5, help="turns for each way; at most 3 for large images"
-    )
-    parser.add_argument("--threads", type=params().number(int, 1), help="of every way (default: PyTorch's own)")
+    parser.add_argument("--repeat", type=whole, default=5, help="turns for each way; at most 3 for large images")
+    parser.add_argument("--threads", type=whole, help="of every way (default: PyTorch's own)")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="rows")
     options = parser.parse_args(argv)
 

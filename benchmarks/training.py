@@ -36,12 +36,11 @@ WAYS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print as ``argv`` (default: the command line) says; returns the exit code."""
+    whole = params().number(int, 1)
     parser = params().Parser(description=__doc__.split("\n")[0])
-    parser.add_argument("--batch", type=params().number(int, 1), default=8, help="samples a step")
-    parser.add_argument("--steps", type=params().number(int, 1), default=4, help="steps a turn")
-    parser.add_argument(
-        "--rounds", type=params().number(int, 1), default=5, help="turns of each way; the median counts"
-    )
+    parser.add_argument("--batch", type=whole, default=8, help="samples a step")
+    parser.add_argument("--steps", type=whole, default=4, help="steps a turn")
+    parser.add_argument("--rounds", type=whole, default=5, help="turns of each way; the median counts")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--cuda", action="store_true", help="on the first NVIDIA GPU")

@@ -100,8 +100,10 @@ def find_inputs(inputs: Sequence[str], *, any_format: bool = False, output: Path
             matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
             plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
             root = Path(*plain)  # the folder whose tree the pattern picks from
-            if "**" in path.parts and root.is_dir():
-                files_below(root)  # says which folder can't be read: glob passes over it without a word
+            if "**" in path.parts:
+                trees = Path(*path.parts[: path.parts.index("**")])
+                for folder in glob.glob(os.path.join(trees, "")):  # with the slash: folders alone
+                    files_below(folder)  # says what can't be read: glob passes over it without a word
         if not matches:
             raise UserError(f"the input {text!r} does not exist")
         place = _resolved(output) if output else None
@@ -311,7 +313,7 @@ def restore_stream(restorer, writing: Writing, source: str, output: str, *, over
     target = Path(output)
     if output != STREAM and target.exists() and not overwrite:
         raise UserError(f"the output {output!r} exists: give another -o or --overwrite")
-    if source == STREAM and output != STREAM and _is_standard_input(target):
+    if source == STREAM and output != STREAM and target.exists() and os.path.samefile(STANDARD_INPUT, target):
         raise UserError(f"the output {output!r} is the file that standard input reads: give another -o")
     content: Path | bytes = Path(source)
     if source == STREAM:
@@ -334,14 +336,6 @@ def restore_stream(restorer, writing: Writing, source: str, output: str, *, over
         with atomic_write(target) as file:
             file.write(stream.getbuffer())
     return 0
-
-
-def _is_standard_input(target: Path) -> bool:
-    """Whether standard input comes from the file ``target``."""
-    try:
-        return os.path.samestat(os.fstat(STANDARD_INPUT), target.stat())
-    except OSError:  # no such file, or no file at all behind standard input
-        return False
 
 
 def _writing(options: Namespace, to_file: bool) -> Writing:

@@ -45,7 +45,7 @@ def training(call, folder, *words):
         (["--holdout", "1"], ["--holdout", "at least 2"]),
         (["--holdout", "9"], ["--holdout 9", "holds no image out"]),
         (["--savedir", ""], ["after --savedir is empty", "variable"]),
-        (["--savedir="], ["--savedir is given empty", "variable"]),
+        (["--savedir="], ["after --savedir=", "variable"]),
         (["--accumulate", "500"], ["--accumulate 500", "--batchSize is"]),
         (["--savedir", "x/.."], ["--savedir 'x/..'", "name a folder"]),
         (["--savedir", ".."], ["--savedir '..'", "name a folder"]),

@@ -169,7 +169,7 @@ def test_bad_input_is_one_sentence(call, make_checkpoint):
     Path("text.pth").write_text("not a checkpoint")
     refused(call("export", "none.pth", "--to", "onnx"), "'none.pth' does not exist")
     refused(call("export", "text.pth", "--to", "onnx"), "'text.pth' can't be read")
-    refused(call("export", "", "--to", "onnx"), "the first argument is empty")
+    refused(call("export", "", "--to", "onnx"), "the argument after export.py is empty")
     refused(call("export", path, "--to", "tflite"), "'tflite' is unknown", "openvino")
     refused(call("export", path, "--to", "onnx", "-o", "model.xml"), "'model.xml'", ".onnx")
     refused(call("export", path, "--to", "onnx", "-o", "text.pth/model.onnx"), "text.pth")

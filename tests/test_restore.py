@@ -466,6 +466,10 @@ def test_a_folder_that_cannot_be_read_is_told_for_a_pattern_too(call, album, mak
     for inputs in (album, album / "**" / "*.jpg"):
         done = call("restore", inputs, "-o", "out", "--model", make_checkpoint("qmar"))
         refused(done, "nested' can't be read: Permission denied")
+    (album / "other").mkdir()
+    shutil.copy(album / "a.jpg", album / "other")
+    done = call("restore", album / "ot*" / "**" / "*.jpg", "-o", "out", "--model", make_checkpoint("qmar"))
+    assert done.code == 0, done.err  # the pattern does not go where it can't read
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="permissions don't bind the superuser")
