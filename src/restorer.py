@@ -89,8 +89,9 @@ class Restorer:
         if project:
             require_jpeglib("--project")
         if models is None:
-            # in 8 bits QCN is the best: QGCN, without a full-resolution skip, loses more (README, "Faster on a CPU")
-            models = shipped_checkpoints(*COLOR_MODES, loader="jpeg_qm" if int8 else None)
+            # In ONNX Runtime's 8 bits QGCN loses more than it is ahead of QCN (README, "Faster on a CPU").
+            coarse = int8 and backend == "onnxruntime"
+            models = shipped_checkpoints(*COLOR_MODES, loader="jpeg_qm" if coarse else None)
         elif isinstance(models, (str, Path, Model)):
             models = [models]
         self.models: dict[int, Model] = {}

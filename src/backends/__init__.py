@@ -4,7 +4,7 @@ A backend takes the graph of a network in ONNX form (backends.graph) and makes a
 it, so that tiles, padding and colour are the same code for all (engine.restore_image).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import nets
 from backends import onnx_runtime, open_vino
+from backends.balance import balance
 from backends.calibration import Arrays, calibration_inputs
 from backends.graph import Exported, to_onnx
 from backends.runner import Runner
@@ -40,13 +41,13 @@ class Backend(Protocol):
     SUFFIXES: tuple[str, ...]
     BF16: bool
 
-    def convert(self, graph: bytes, calibration: list[Arrays] | None, int8: tuple[str, ...]) -> Any:
+    def convert(self, graph: bytes, calibration: list[Arrays] | None, bears_int8: Callable[[str], bool]) -> Any:
         """The backend's own form of a graph, in 8 bits where ``calibration`` is given.
 
         Args:
             graph: of `graph.to_onnx`.
             calibration: inputs that show which values occur.
-            int8: parts of the network (names of its children) to compute in 8 bits.
+            bears_int8: whether to compute a node of the graph, given by its name, in 8 bits.
         """
 
     def write(self, path: Path, converted: Any, metadata: Mapping[str, str]) -> None:
@@ -128,7 +129,10 @@ def convert(
         title = nets.kind(exported.net).title
         raise UserError(f"--int8 does not suit {title}: each of its layers carries the picture")
     inputs = calibration_inputs(exported, calibration) if int8 else None
-    return backend.convert(to_onnx(exported, network), inputs, exported.int8_parts), exported
+    if inputs:
+        values = [tuple(torch.from_numpy(array) for array in arrays.values()) for arrays in inputs]
+        balance(network.eval(), network.streams, values)
+    return backend.convert(to_onnx(exported, network), inputs, exported.bears_int8), exported
 
 
 def build(

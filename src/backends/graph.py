@@ -29,6 +29,12 @@ In QCN and EDSR the pixels pass over the full-resolution skip, in QGCN, which ha
 residual blocks. Rounding the pixels to 8 bits costs 0.1 to 0.5 dB (QCN) or several dB (QGCN), rounding the correction
 about 0.01 dB (benchmarks/int8.py). AR-CNN has no skip at all: each of its layers carries the pixels.
 """
+FLOAT_PARTS = {"qmarg": ("residual2/residual2.0",)}
+"""Network -> what is within these and stays in float32: QGCN's first block behind the global features.
+
+Its input are the pixels themselves, all positive; rounding what it computes of them costs several times as much as
+rounding all the other blocks.
+"""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,11 @@ class Exported:
         """The children of the network that may be computed in 8 bits."""
         return INT8_PARTS.get(nets.ALIASES.get(self.net, self.net), ())
 
+    def bears_int8(self, node: str) -> bool:
+        """Whether a node of the graph, given by its name, may be computed in 8 bits."""
+        kept = FLOAT_PARTS.get(nets.ALIASES.get(self.net, self.net), ())
+        return _within(node, self.int8_parts) and not _within(node, kept)
+
     def metadata(self) -> dict[str, str]:
         """What is written into the file."""
         return {
@@ -96,6 +107,11 @@ class Exported:
             "peak_channels": str(self.peak_channels),
             "int8": str(self.int8).lower(),
         }
+
+
+def _within(node: str, parts: tuple[str, ...]) -> bool:
+    """Whether a node of the graph, given by its name, belongs to a part of the network."""
+    return node.startswith(tuple(f"/network/{part}/" for part in parts))
 
 
 class _Graph(nn.Module):

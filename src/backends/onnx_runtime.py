@@ -1,6 +1,6 @@
 """ONNX Runtime: .onnx files, and 8 bits by its static quantization (QDQ)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,8 +18,8 @@ BF16 = False
 PACKAGES = "onnx onnxruntime"
 
 
-def convert(graph: bytes, calibration: list[Arrays] | None, int8: tuple[str, ...]) -> bytes:
-    """The graph itself, or one with the residual blocks of the parts ``int8`` in 8 bits (see backends.Backend)."""
+def convert(graph: bytes, calibration: list[Arrays] | None, bears_int8: Callable[[str], bool]) -> bytes:
+    """The graph itself, or one with those of its residual blocks that bear it in 8 bits (see backends.Backend)."""
     if calibration is None:
         return graph
     onnx = optional("onnx", "--int8", PACKAGES)
@@ -33,7 +33,11 @@ def convert(graph: bytes, calibration: list[Arrays] | None, int8: tuple[str, ...
 
     model = onnx.load_from_string(graph)
     # It rounds what comes out of a convolution too, which the layers near the image do not bear.
-    prefixes = tuple(f"/network/{part}/" for part in int8 if part.startswith("residual"))
+    excluded = [
+        node.name
+        for node in model.graph.node
+        if not (node.name.startswith("/network/residual") and bears_int8(node.name))
+    ]
     with quiet(), TemporaryDirectory() as folder:
         path = Path(folder, "int8.onnx")
         tools.quantize_static(
@@ -41,7 +45,7 @@ def convert(graph: bytes, calibration: list[Arrays] | None, int8: tuple[str, ...
             path,
             Reader(),
             op_types_to_quantize=["Conv", "Relu"],
-            nodes_to_exclude=[node.name for node in model.graph.node if not node.name.startswith(prefixes)],
+            nodes_to_exclude=excluded,
             per_channel=True,
             activation_type=tools.QuantType.QUInt8,
             weight_type=tools.QuantType.QInt8,

@@ -1,7 +1,7 @@
 """OpenVINO: .xml and .bin files, and 8 bits by NNCF's post-training quantization."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,13 +26,12 @@ def _openvino():
     return optional("openvino", "--backend openvino", PACKAGES)
 
 
-def convert(graph: bytes, calibration: list[Arrays] | None, int8: tuple[str, ...]):
-    """An openvino.Model, with the convolutions of the parts ``int8`` in 8 bits (see backends.Backend)."""
+def convert(graph: bytes, calibration: list[Arrays] | None, bears_int8: Callable[[str], bool]):
+    """An openvino.Model, with the convolutions that bear it in 8 bits (see backends.Backend)."""
     model = _openvino().Core().read_model(graph)
     if calibration is None:
         return model
     nncf = optional("nncf", "--int8 with OpenVINO", f"{PACKAGES} nncf")
-    prefixes = tuple(f"/network/{part}/" for part in int8)
     with quiet():
         return nncf.quantize(
             model,
@@ -43,8 +42,7 @@ def convert(graph: bytes, calibration: list[Arrays] | None, int8: tuple[str, ...
                 names=[
                     node.get_friendly_name()
                     for node in model.get_ordered_ops()
-                    if node.get_type_name() in ("Convolution", "MatMul")
-                    and not node.get_friendly_name().startswith(prefixes)
+                    if node.get_type_name() in ("Convolution", "MatMul") and not bears_int8(node.get_friendly_name())
                 ],
                 types=["Add", "Multiply", "Concat"],
                 validate=False,

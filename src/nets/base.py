@@ -70,6 +70,14 @@ class ResidualBlocks(nn.Sequential):
         return super().forward(x)
 
 
+Stream = tuple[nn.Conv2d, ResidualBlocks, nn.Conv2d]
+"""Residual blocks, between the layer that writes the features that they add to and the layer that reads the sum.
+
+Nothing else writes or reads these features, and a ReLU at most lies between. The last layer may have further inputs,
+behind these.
+"""
+
+
 def initialise_published(network: nn.Module) -> None:
     """The published initialisation: Conv2d normal with std sqrt(2 / (k * k * out_channels)), bias 0."""
     for module in network.modules():

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from nets.base import (
     HALF,
     ResidualBlocks,
+    Stream,
     branch_halo,
     conv3x3,
     downscale,
@@ -68,6 +69,11 @@ class Net(nn.Module):
     def peak_channels(self) -> float:
         """Values a pixel that are in memory at once in restoring, at most (measured: 3.2 F in channels_last)."""
         return 3.5 * self.conv_input.out_channels
+
+    @property
+    def streams(self) -> list[Stream]:
+        """The residual blocks and their neighbours."""
+        return [(self.downscale[0], self.residual, self.conv_mid)]
 
     @torch.no_grad()
     def initialise_identity(self) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from nets.base import (
     HALF,
     ResidualBlocks,
+    Stream,
     branch_halo,
     conv3x3,
     downscale,
@@ -129,6 +130,14 @@ class Net(nn.Module):
     def peak_channels(self) -> float:
         """Values a pixel that are in memory at once in restoring, at most (measured: 2.5 F in channels_last)."""
         return 2.75 * self.conv_input.out_channels
+
+    @property
+    def streams(self) -> list[Stream]:
+        """The residual blocks before and after the global features, and their neighbours."""
+        return [
+            (self.downscale[0], self.residual1, self.conv_res_mid),
+            (self.conv_res_mid, self.residual2, self.conv_mid),
+        ]
 
     @torch.no_grad()
     def initialise_identity(self) -> None:
