@@ -127,7 +127,7 @@ def test_balance_undoes_scaling_and_changes_no_result(trained, name):
     with torch.inference_mode():
         expected = networks[0](given)
     for network in networks:
-        balance(network, network.streams, [given if name == "qmarg" else (given,)])
+        balance(network, [given if name == "qmarg" else (given,)])
         with torch.inference_mode():
             assert torch.equal(network(given), expected)
     states = [network.state_dict() for network in networks]

@@ -131,7 +131,7 @@ def convert(
     inputs = calibration_inputs(exported, calibration) if int8 else None
     if inputs:
         values = [tuple(torch.from_numpy(array) for array in arrays.values()) for arrays in inputs]
-        balance(network.eval(), network.streams, values)
+        balance(network.eval(), values)
     return backend.convert(to_onnx(exported, network), inputs, exported.bears_int8), exported
 
 

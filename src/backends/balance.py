@@ -3,11 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from nets.base import Stream
-
 
 @torch.no_grad()
-def balance(network: nn.Module, streams: list[Stream], inputs: list[tuple[Tensor, ...]]) -> None:
+def balance(network: nn.Module, inputs: list[tuple[Tensor, ...]]) -> None:
     """Scale, in place, the features of residual blocks to ranges that 8 bits suit.
 
     In 8 bits all features of a layer share one step, set by the largest: in QGCN they reach 272, where those that
@@ -17,8 +15,7 @@ def balance(network: nn.Module, streams: list[Stream], inputs: list[tuple[Tensor
     rounded to powers of two, so that even in floating point the results stay the same, bit by bit.
 
     Args:
-        network: in evaluation mode.
-        streams: its residual blocks with their neighbours.
+        network: one with `streams` (nets.edsr, nets.qmarg), in evaluation mode.
         inputs: of the network, one tuple a call; they show which values occur.
     """
     largest: dict[nn.Conv2d, Tensor] = {}  # of each layer's input, a feature
@@ -27,6 +24,7 @@ def balance(network: nn.Module, streams: list[Stream], inputs: list[tuple[Tensor
         found = seen[0].abs().amax((0, 2, 3))
         largest[layer] = torch.maximum(largest.get(layer, found), found)
 
+    streams = network.streams
     layers = [layer for _, blocks, after in streams for block in blocks for layer in (block.conv1, block.conv2)]
     hooks = [layer.register_forward_hook(look) for layer in (*layers, *(after for _, _, after in streams))]
     try:

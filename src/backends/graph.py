@@ -32,8 +32,8 @@ about 0.01 dB (benchmarks/int8.py). AR-CNN has no skip at all: each of its layer
 FLOAT_PARTS = {"qmarg": ("residual2/residual2.0",)}
 """Network -> what is within these and stays in float32: QGCN's first block behind the global features.
 
-Its input are the pixels themselves, all positive; rounding what it computes of them costs several times as much as
-rounding all the other blocks.
+Its input is the pixels themselves, beside other features; rounding what it computes of them costs several times as
+much as rounding all the other blocks.
 """
 
 
