@@ -1,5 +1,6 @@
 """Optimizers: Adam as published, or Muon for the residual blocks beside Adam for the rest."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,27 +38,34 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:
         """Change every parameter that has a gradient."""
         for group in self.param_groups:
+            alike = defaultdict(list)  # a GPU takes all matrices of one shape in the time of one
             for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum"] = torch.zeros_like(weight)
-                momentum = state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
-                ahead = weight.grad.lerp(momentum, MOMENTUM).flatten(1)
-                update = orthogonal(ahead) * max(ahead.shape) ** 0.5
-                weight.sub_(update.reshape(weight.shape), alpha=STEP * group["lr"])
+                if weight.grad is not None:
+                    alike[weight.shape].append(weight)
+            for shape, weights in alike.items():
+                ahead = torch.stack([self._ahead(weight) for weight in weights])
+                updates = orthogonal(ahead) * max(ahead.shape[1:]) ** 0.5
+                for weight, update in zip(weights, updates, strict=True):
+                    weight.sub_(update.reshape(shape), alpha=STEP * group["lr"])
+
+    def _ahead(self, weight: Tensor) -> Tensor:
+        """Nesterov's momentum of a weight after its gradient, as a matrix."""
+        state = self.state[weight]
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+        momentum = state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
+        return weight.grad.lerp(momentum, MOMENTUM).flatten(1)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """A matrix (float32) with the singular vectors of ``matrix`` and singular values of about 0.7 to 1.2."""
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    wide = wide / wide.norm().clamp_min(1e-7)
+    """Matrices (float32, ... x M x N) with the singular vectors of ``matrix``, singular values of about 0.7 to 1.2."""
+    wide = matrix if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT
+    wide = wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp_min(1e-7)
     first, third, fifth = NEWTON_SCHULZ
     for _ in range(NEWTON_SCHULZ_STEPS):
-        square = wide @ wide.T
+        square = wide @ wide.mT
         wide = first * wide + (third * square + fifth * square @ square) @ wide
-    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
+    return wide if matrix.shape[-2] <= matrix.shape[-1] else wide.mT
 
 
 class MuonAdam:
