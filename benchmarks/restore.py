@@ -2,6 +2,7 @@
 
     python benchmarks/restore.py
     python benchmarks/restore.py --random 64 --sizes 768x512
+    python benchmarks/restore.py --cuda --sizes 4000x3000 --memory 4G
 
 The ways take turns within one run, so that whatever else the machine does meets all of them; the median counts. All
 use the same threads. Converting and calibrating are done before; each way restores each image once unmeasured.
@@ -42,19 +43,19 @@ def size(text: str) -> tuple[int, int]:
     return width, height
 
 
-def build(way: str, content: dict):
-    """The network of a checkpoint's content run in the way of a row."""
+def build(way: str, content: dict, device):
+    """The network of a checkpoint's content on a torch.device, run in the way of a row."""
     import torch
 
     import backends
     from utils import checkpoint
 
     if way == "PyTorch, NCHW":
-        network = checkpoint.build_network(content).eval()
+        network = checkpoint.build_network(content).eval().to(device)
         # pixels of images come in channels last, which convolutions would follow
         network.register_forward_pre_hook(lambda _, inputs: _contiguous(inputs))
         return network
-    network = backends.build(content, torch.device("cpu"), **WAYS[way])
+    network = backends.build(content, device, **WAYS[way])
     return torch.compile(network, dynamic=True) if way.endswith("compile") else network
 
 
@@ -94,29 +95,35 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sizes", type=size, nargs="+", default=[(768, 512), (4000, 3000)], help="WIDTHxHEIGHT ...")
     parser.add_argument("--repeat", type=whole, default=5, help="turns for each way; at most 3 for large images")
     parser.add_argument("--threads", type=whole, help="of every way (default: PyTorch's own)")
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="rows")
+    parser.add_argument(
+        "--memory", type=params().memory_size, help="for the network's features (default: restore.py's)"
+    )
+    parser.add_argument("--cuda", action="store_true", help="on the first NVIDIA GPU")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), help="rows (default: all that the device has)")
     options = parser.parse_args(argv)
+    options.ways = options.ways or [way for way in WAYS if not (options.cuda and "backend" in WAYS[way])]
 
     import torch
 
     import dataset
     import nets
     from engine import restore_image, tile_side
-    from utils import checkpoint
+    from utils import checkpoint, distributed
 
+    device = distributed.choose_device(options.cuda, [0])
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     content = random_checkpoint(options.random) if options.random else checkpoint.load(options.model)
     loader = dataset.get_loader(nets.kind(content["net"]).loader)
-    networks = {way: build(way, content) for way in options.ways}
+    networks = {way: build(way, content, device) for way in options.ways}
     columns = {}
     for width, height in options.sizes:
         compressed = photograph(width, height, 10)
         megapixels = width * height / 1e6
 
         def restore(network, compressed=compressed) -> None:
-            restore_image(network, loader, compressed, device=torch.device("cpu"), tile=tile_side(network, None))
+            restore_image(network, loader, compressed, device=device, tile=tile_side(network, options.memory))
 
         seconds = take_turns(
             {way: partial(restore, network) for way, network in networks.items()},
@@ -125,7 +132,9 @@ def main(argv: list[str] | None = None) -> int:
         columns[f"{width} x {height}"] = {way: megapixels / median for way, median in seconds.items()}
     title = nets.kind(content["net"]).title
     blocks, features = (content["arguments"].get(name) for name in ("n_resblocks", "n_feats"))
-    print(f"{title}, {blocks} blocks of {features}, {torch.get_num_threads()} threads, megapixels a second:\n")
+    print(
+        f"{title}, {blocks} blocks of {features}, {torch.get_num_threads()} threads, {device}, megapixels a second:\n"
+    )
     print("| | " + " | ".join(f"{name} | ratio" for name in columns) + " |")
     print("|---|" + "---|---|" * len(columns))
     first = options.ways[0]
