@@ -514,7 +514,7 @@ def fetch_parser() -> Parser:
 def demo_parser() -> Parser:
     """Options of src/demo.py."""
     parser = Parser(prog="demo.py", description="Restore and evaluate scikit-image's photographs at quality 10.")
-    parser.add_argument("--model", default="", metavar="PATH", help="colour checkpoint (default: the one shipped)")
+    parser.add_argument("--model", default="", metavar="PATH", help="colour checkpoint (default: the QGCN shipped)")
     return parser
 
 

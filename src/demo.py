@@ -1,4 +1,4 @@
-"""`make demo`: restore and evaluate scikit-image's photographs with the shipped checkpoint and show the difference."""
+"""`make demo`: restore and evaluate scikit-image's photographs with the shipped QGCN and show the difference."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     from utils.image import load_image, save_pillow
     from utils.metric import get_protocol
 
-    path = options.model or shipped_checkpoints("RGB")[0]
+    path = options.model or shipped_checkpoints("RGB", loader="jpeg_qmg")[0]
     model = load_model(path, torch.device("cpu"))
     files, _ = evaluation.find_images("sample", "")
     codec, protocol = get_codec("pillow"), get_protocol("published")

@@ -17,10 +17,10 @@ from utils import checkpoint
 from utils.errors import UserError
 
 SHIPPED = {
-    "RGB": {"jpeg_qmg": "qgcn_rgb.pth", "jpeg_qm": "qcn_rgb.pth", "jpeg": "edsr_rgb.pth"},
-    "L": {"jpeg_qmg": "qgcn_gray.pth", "jpeg_qm": "qcn_gray.pth"},
+    "RGB": {"jpeg_qm": "qcn_rgb.pth", "jpeg_qmg": "qgcn_rgb.pth", "jpeg": "edsr_rgb.pth"},
+    "L": {"jpeg_qm": "qcn_gray.pth", "jpeg_qmg": "qgcn_gray.pth"},
 }
-"""Colour mode -> loader of a network -> its checkpoint in this repository, the best first."""
+"""Colour mode -> loader of a network -> its checkpoint in this repository, the best first (README, "Results")."""
 
 
 def shipped_checkpoints(*modes: str, loader: str | None = None) -> list[Path]:

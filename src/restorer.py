@@ -35,7 +35,7 @@ class Restorer:
     ::
 
         from restore import Restorer
-        image = Restorer("checkpoint/qgcn_rgb.pth").restore("photo.jpg")   # a PIL.Image
+        image = Restorer("checkpoint/qcn_rgb.pth").restore("photo.jpg")   # a PIL.Image
         image.save("photo.png", **image.info)
 
     Colour goes to a colour model and gray to a gray one. With a model of one kind alone
@@ -89,9 +89,7 @@ class Restorer:
         if project:
             require_jpeglib("--project")
         if models is None:
-            # In ONNX Runtime's 8 bits QGCN loses more than it is ahead of QCN (README, "Faster on a CPU").
-            coarse = int8 and backend == "onnxruntime"
-            models = shipped_checkpoints(*COLOR_MODES, loader="jpeg_qm" if coarse else None)
+            models = shipped_checkpoints(*COLOR_MODES)
         elif isinstance(models, (str, Path, Model)):
             models = [models]
         self.models: dict[int, Model] = {}

@@ -65,7 +65,7 @@ def test_a_checkpoint_that_can_not_be_read_is_told(tmp_path):
 def test_the_best_shipped_checkpoint_of_a_colour_mode_is_found(tmp_path, monkeypatch):
     for path in shipped_checkpoints("RGB", "L"):
         assert (checkpoint.image_channels(checkpoint.load(path)) == 3) == ("rgb" in path.name)
-    assert shipped_checkpoints("RGB")  # the default of restore.py and the demo
+    assert shipped_checkpoints("RGB")  # the default of restore.py
     monkeypatch.setattr(model_module, "ROOT", tmp_path)
     (tmp_path / "checkpoint").mkdir()
     with pytest.raises(UserError, match="give --model"):

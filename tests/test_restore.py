@@ -139,7 +139,7 @@ def test_files_in_folders_that_are_left_alone_are_told(call, album, make_checkpo
     assert "left alone" not in call("restore", album / "gray.jpg", "-o", "out2", *path).err
 
 
-def test_the_best_shipped_networks_are_taken_and_in_8_bits_those_that_lose_least(monkeypatch):
+def test_the_best_shipped_networks_are_taken(monkeypatch):
     seen = []
 
     def load(path, *_, **__):
@@ -148,10 +148,7 @@ def test_the_best_shipped_networks_are_taken_and_in_8_bits_those_that_lose_least
 
     monkeypatch.setattr("restorer.load_model", load)
     Restorer()
-    Restorer(int8=True, backend="openvino")
-    assert seen == 2 * ["qgcn_rgb.pth", "qgcn_gray.pth"]
-    Restorer(int8=True, backend="onnxruntime")
-    assert seen[4:] == ["qcn_rgb.pth", "qcn_gray.pth"]
+    assert seen == ["qcn_rgb.pth", "qcn_gray.pth"]
 
 
 def test_what_is_not_there_is_told(call, album, make_checkpoint):
