@@ -177,8 +177,13 @@ def tile_side(network: nn.Module, memory: float | None) -> int:
         return max(tile, 2 * halo, MIN_TILE)
     if tile < MIN_TILE:
         needed = 4 * network.peak_channels * (MIN_TILE + 2 * halo + BLOCK) ** 2 / 1e6
-        raise UserError(f"--memory {memory / 1e6:g}M is too little for this network: it takes {needed:.0f}M or more")
+        raise UserError(f"--memory {_amount(memory)} is too little for this network: it takes {needed:.0f}M or more")
     return tile
+
+
+def _amount(memory: float) -> str:
+    """Bytes as --memory takes them."""
+    return f"{memory / 1e6:g}M" if memory >= 1e5 else f"{memory:g}"
 
 
 def levels(pixels: np.ndarray, dtype: type) -> np.ndarray:

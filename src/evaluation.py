@@ -21,7 +21,7 @@ from model import Model, load_model, shipped_checkpoints
 from scoring import Prepared, ThisProcess, prepare, prepare_file, score, scoring_workers
 from utils import distributed
 from utils.errors import UserError
-from utils.files import check_output, name_of, write_text
+from utils.files import check_output, check_writable, name_of, write_text
 from utils.image import check_color_mode, image_files, output_names, sample_photographs
 from utils.metric import Metrics, get_protocol
 
@@ -310,6 +310,8 @@ def _evaluate_ground_truth(options: Namespace, model: Model | None, *, padded: b
     metrics = protocol.metrics(options.gtdata, mode)
     if first and options.json:
         check_output(options.json, ".json")
+    if first and options.save:
+        check_writable(RESULTS / options.save / f"quality_{options.quality[0]}" / "metrics.csv")
     net = "JPEG alone" if model is None else f"{model.title} {model.source}"
     outcomes = []
     with scoring_workers(_workers(options.workers, len(files))) as workers:

@@ -381,7 +381,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("standard input (-) is restored alone: give it without other inputs")
     source = options.inputs[0]
     output = options.output or (STREAM if source == STREAM else "")
-    single = len(options.inputs) == 1 and (source == STREAM or Path(source).is_file())
+    single = len(options.inputs) == 1 and (source == STREAM or (os.path.lexists(source) and not Path(source).is_dir()))
     if output == STREAM and not single:
         raise UserError("standard output (-o -) takes one file: give a folder for several")
     names_folder = Path(output).is_dir() or output.endswith(("/", os.sep))
@@ -389,7 +389,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"the output {output!r} is a folder, and standard input has no name: give a file")
     to_file = single and output not in ("", STREAM) and not names_folder
     if not single and Path(output).suffix.lower() in FORMATS and not names_folder:
-        find_inputs(options.inputs, any_format=True)  # one that is missing is what is wrong
+        any_format = options.estimate or options.quality is not None
+        find_inputs(options.inputs, any_format=any_format)  # one that is missing is what is wrong
         raise UserError(
             f"the output {output!r} names one file, but a folder is needed for several: end it in / if it is one"
         )

@@ -132,6 +132,14 @@ def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict
     return Namespace(**merged), state, [f"--{name} is now {merged[name]}; it was {old[name]}" for name in changed]
 
 
+def _options_of(content: dict[str, Any]) -> str:
+    """The options of the command line that build a checkpoint's network."""
+    options = {"net": content["net"]} | content["arguments"]
+    words = [f"--{name} {value}" for name, value in options.items() if not name.endswith(("channel", "channels"))]
+    gray = checkpoint.image_channels(content) == 1  # colour weights may become gray ones, but not the other way
+    return " ".join(words + ["--colorMode L"] * gray)
+
+
 def _plain(value: Any) -> Any:
     """An option as checkpoints store it."""
     return list(value) if isinstance(value, tuple) else value
@@ -205,10 +213,7 @@ class Training:
         elif same_kind and gray_arguments(arguments) == self.arguments:
             self.network.load_state_dict(gray_weights(weights))
         else:
-            raise UserError(
-                f"--pretrained {path!r} is {content['net']} {content['arguments']}, but the options ask for "
-                f"{self.options.net} {self.arguments}"
-            )
+            raise UserError(f"--pretrained {path!r} takes the options of its network: {_options_of(content)}")
 
     def _load_training(self, state: dict[str, Any]) -> None:
         """Go on from the training state of a checkpoint."""
@@ -251,7 +256,8 @@ class Training:
             to_validate = image_files(options.imgValidRoot)
         self.batches, readable = distributed.in_turn(lambda: self._decode(files, to_validate))
         self.validation = readable.sources
-        self.unreadable = self.batches.dataset.images.unreadable + readable.unreadable
+        images = self.batches.dataset.images
+        self.left_out = len(images.unreadable) + len(images.dropped) + len(readable.unreadable)
         self.sampler = self.batches.batch_sampler
 
     def _decode(self, files: list[Path], to_validate: list[Path]) -> tuple[DataLoader, ImageStore]:
@@ -267,7 +273,7 @@ class Training:
     # ------------------------------------------------------------------------------------------ the run
 
     def run(self, before: Sequence[logging.LogRecord] = ()) -> int:
-        """Train to the end, or to a signal; returns the exit code, 1 if images were left out that can't be read.
+        """Train to the end, or to a signal; returns the exit code, 1 if images were left out.
 
         ``before`` is what was logged while all of this was built, for the log of the run folder.
         """
@@ -308,9 +314,9 @@ class Training:
                 self._end_epoch()
             distributed.barrier()  # or an exit code of 1 would have the others stop the one that still saves
             log.info("finished after %d steps, %.1f minutes", progress.step, progress.seconds / 60)
-            if self.unreadable:
-                log.warning("exit code 1: %d images can't be read and were left out (see above)", len(self.unreadable))
-            return 1 if self.unreadable else 0
+            if self.left_out:
+                log.warning("exit code 1: %d images were left out (see above)", self.left_out)
+            return 1 if self.left_out else 0
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)

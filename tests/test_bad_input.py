@@ -68,6 +68,7 @@ def test_training_folders(call, tmp_path, nothing_written):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
     refused(training(call, "nowhere"), "'nowhere'", "does not exist")
+    refused(training(call, "texts/a.txt"), "'texts/a.txt'", "is no folder")
     refused(training(call, "empty"), "'empty'", "no image")
     refused(training(call, "texts"), "'texts'", "no image")
     (tmp_path / "texts" / "a.png").write_text("a")

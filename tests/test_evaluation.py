@@ -175,6 +175,11 @@ def test_pictures_and_tables_are_saved_by_name(call, folder_of_photos, make_chec
         assert float(table[0]["compressed_psnr"]) == pytest.approx(psnr(saved, truth))
 
 
+def test_a_place_that_takes_no_pictures_is_told_before_the_work(call, folder_of_photos):
+    Path("results").write_text("a file")
+    refused(call("eval_qm", "--GT", "--gtdata", folder_of_photos, "--model", "none", "--save", "mine"), "results/mine")
+
+
 def test_data_sets_are_found_under_the_data_root(call, folder_of_photos, tmp_path):
     (tmp_path / "data" / "BSDS500").mkdir(parents=True)
     folder_of_photos.rename(tmp_path / "data" / "BSDS500" / "test")

@@ -2,13 +2,14 @@
 
 import json
 import re
+import resource
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, refused
+from conftest import ROOT, refused, shell
 from PIL import Image
 from skimage.transform import resize
 
@@ -219,3 +220,17 @@ def test_calibration_takes_a_folder(folder_of_photos, make_checkpoint, export):
 def test_export_without_its_package_is_one_sentence(call, make_checkpoint, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     refused(call("export", make_checkpoint("qmar"), "--to", "onnx"), "pip install onnx")
+
+
+def test_a_full_temporary_folder_is_one_sentence(make_checkpoint):
+    pytest.importorskip("onnx")
+    pytest.importorskip("openvino")
+
+    def small_files_only():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+    words = [make_checkpoint("qmar"), "--to", "openvino", "-o", "out.xml"]
+    done = shell("export.py", *words, preexec_fn=small_files_only, env={"TMPDIR": str(Path.cwd())})
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done
+    assert "OpenVINO can't write into the temporary folder" in done.stderr and str(Path.cwd()) in done.stderr
+    assert not Path("out.xml").exists() and not Path("out.bin").exists()

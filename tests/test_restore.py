@@ -156,6 +156,10 @@ def test_what_is_not_there_is_told(call, album, make_checkpoint):
     refused(call("restore", album / "a.jpg", "--model", "none.pth"), "none.pth", "does not exist")
     (album / "empty").mkdir()
     refused(call("restore", album / "empty", "--model", make_checkpoint("qmar")), "no image")
+    refused(call("restore", album / "empty", "-o", "z.png"), "no image", "(.jfi .jfif .jif .jpe .jpeg .jpg)")
+    (album / "link.jpg").symlink_to("nowhere.jpg")
+    done = call("restore", album / "link.jpg", "-o", "z.png", "--model", make_checkpoint("qmar"))
+    assert done.code == 1 and "link.jpg" in done.err and "can't be read" in done.err and "folder" not in done.err
 
 
 # ---------------------------------------------------------------------------- which network, which pixels

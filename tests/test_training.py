@@ -271,7 +271,10 @@ def test_pretrained_weights_are_the_start(call, folder_of_photos, make_checkpoin
     start, end = checkpoint.load(path)["model"], checkpoint.load("checkpoint/run/model_last.pth")["model"]
     assert all(torch.allclose(start[key], end[key], atol=1e-6) for key in start)
     other = make_checkpoint("qmar", n_feats=16)
-    refused(train(call, folder_of_photos, "--pretrained", other, savedir="other"), "--pretrained", "16")
+    words = "takes the options of its network: --net qmar --n_feats 16 --n_resblocks 2 --res_scale 0.1"
+    refused(train(call, folder_of_photos, "--pretrained", other, savedir="other"), "--pretrained", words)
+    gray = make_checkpoint("qmar", 1, n_feats=8, n_resblocks=1)
+    refused(train(call, folder_of_photos, "--pretrained", gray, savedir="other"), "--n_feats 8", "--colorMode L")
     refused(train(call, folder_of_photos, "--pretrained", "none.pth", savedir="other"), "none.pth", "does not exist")
 
 
@@ -331,13 +334,15 @@ def test_images_that_can_not_be_used_are_named_and_counted(call, folder_of_photo
     (folder_of_photos / "broken.png").write_bytes((folder_of_photos / "1.png").read_bytes()[:200])
     (folder_of_photos / "text.jpg").write_text("no image")
     Image.new("RGB", (31, 64)).save(folder_of_photos / "small.bmp")
+    for number in range(6):
+        Image.new("RGB", (31, 64)).save(folder_of_photos / f"narrow{number}.bmp")
     done = train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4)
     assert done.code == 1 and Path("checkpoint/run/model_last.pth").exists()
-    for words in ("broken.png", "text.jpg", "left out 2 of 9 images that can't be read", "left out 1 images smaller"):
+    for words in ("broken.png", "text.jpg", "left out 2 of 15 images that can't be read", "left out 7 images smaller"):
         assert done.err.count(words) == 1, words
     assert "small.bmp" in done.err and "6 images" in done.err
     written = Path("checkpoint/run/log.txt").read_text()
-    for words in ("broken.png", "text.jpg", "small.bmp", "exit code 1: 2 images"):
+    for words in ("broken.png", "text.jpg", "small.bmp", "narrow5.bmp", "exit code 1: 9 images"):
         assert written.count(words) == 1, words
 
 

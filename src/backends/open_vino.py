@@ -56,7 +56,12 @@ def write(path: Path, converted, metadata: Mapping[str, str]) -> None:
         converted.set_rt_info(value, [ROOT, name])
     with TemporaryDirectory() as folder:
         temporary = Path(folder, path.name)
-        _openvino().save_model(converted, temporary, compress_to_fp16=False)
+        try:
+            _openvino().save_model(converted, temporary, compress_to_fp16=False)
+        except RuntimeError as error:  # OpenVINO's word for a full disk
+            raise UserError(
+                f"OpenVINO can't write into the temporary folder {folder!r}: {error} (is it full?)"
+            ) from None
         for suffix in SUFFIXES:
             with atomic_write(path.with_suffix(suffix)) as file:
                 file.write(temporary.with_suffix(suffix).read_bytes())

@@ -24,9 +24,6 @@ from utils.image import COLOR_MODES, image_files
 LOADERS = {"jpeg": jpeg, "jpeg_qm": jpeg_qm, "jpeg_qmg": jpeg_qmg}
 """Name on the command line -> module, a `Loader`."""
 
-SHOWN = 5
-"""Images too small for a crop of which the names are told."""
-
 log = logging.getLogger("train")
 
 
@@ -108,8 +105,7 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
     crops = disjoint_crops(store.shapes, options.size)
     small = [str(source) for source, count in zip(store.sources, crops, strict=True) if not count]
     if small and rank == 0:
-        shown = ", ".join(small[:SHOWN]) + (", ..." if len(small) > SHOWN else "")
-        log.warning("left out %d images smaller than the crop of %d: %s", len(small), options.size, shown)
+        log.warning("left out %d images smaller than the crop of %d: %s", len(small), options.size, ", ".join(small))
     if not crops.any():
         raise UserError(f"no image under {options.imgGTRoot!r} holds a crop of {options.size} x {options.size} pixels")
     store.keep(crops.nonzero()[0])
@@ -144,8 +140,9 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
 def training_files(options: Namespace) -> tuple[list[Path], list[Path]]:
     """The images of --imgGTRoot and, with --holdout, those of them to validate on."""
     if not Path(options.imgGTRoot).is_dir():
+        problem = "is no folder" if Path(options.imgGTRoot).exists() else "does not exist"
         raise UserError(
-            f"the folder of training images {options.imgGTRoot!r} does not exist: name one with --imgGTRoot, or get "
+            f"the folder of training images {options.imgGTRoot!r} {problem}: name one with --imgGTRoot, or get "
             "DIV2K with src/fetch_data.py DIV2K"
         )
     files, held_out = split_holdout(image_files(options.imgGTRoot), options.holdout)

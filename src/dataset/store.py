@@ -31,6 +31,7 @@ class ImageStore:
 
     Attributes:
         unreadable: a sentence for each file that was left out because it can't be read.
+        dropped: the images that `keep` left out.
     """
 
     def __init__(self, folder: str | Path, mode: str):
@@ -39,6 +40,7 @@ class ImageStore:
         self.files: list[Path] = []
         self.shapes: list[tuple[int, int, int]] = []
         self.unreadable: list[str] = []
+        self.dropped: list[Path] = []
 
     def add(self, paths: Sequence[Path], *, workers: int = 1, progress: bool = True) -> None:
         """Decode what is not stored yet and append all images that can be read in the order of ``paths``."""
@@ -75,7 +77,9 @@ class ImageStore:
         return file, pixels.shape
 
     def keep(self, chosen: Sequence[int]) -> None:
-        """Forget all images but those at the positions ``chosen`` (their files stay)."""
+        """Leave out all images but those at the positions ``chosen`` (their files stay)."""
+        kept = set(map(int, chosen))
+        self.dropped += [source for i, source in enumerate(self.sources) if i not in kept]
         self.sources = [self.sources[i] for i in chosen]
         self.files = [self.files[i] for i in chosen]
         self.shapes = [self.shapes[i] for i in chosen]
