@@ -79,7 +79,7 @@ def test_global_branch(folder, make_checkpoint):
 def test_speed():
     ways = ["PyTorch, NCHW", "PyTorch", "PyTorch, bf16"]
     lines = printed("restore.py", "--random", 1, "--sizes", "32x24", "64x40", "--repeat", 1, "--ways", *ways)
-    assert lines[0] == "QCN, 1 blocks of 64, 1 threads, megapixels a second:"
+    assert lines[0] == "QCN, 1 blocks of 64, 1 threads, cpu, megapixels a second:"
     assert lines[2] == "| | 32 x 24 | ratio | 64 x 40 | ratio |"
     assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {way}" for way in ways]
     assert lines[4].split(" | ")[2] == "1.0"
