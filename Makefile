@@ -20,7 +20,7 @@ demo: $(VENV)/installed
 test: $(VENV)/test-installed
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2
 
 slow: $(VENV)/test-installed
 	$(RUN) -m pytest -m slow
