@@ -82,6 +82,11 @@ class Found(NamedTuple):
     results: list[Path]
 
 
+def takes_any_format(quality: int | None, estimate: bool) -> bool:
+    """Whether a `Restorer` with these options restores pictures without tables of their own."""
+    return quality is not None or estimate
+
+
 def find_inputs(inputs: Sequence[str], *, any_format: bool = False, output: Path | None = None) -> Found:
     """The files of ``inputs`` (files, folders, patterns).
 
@@ -270,7 +275,7 @@ def restore_files(
     writing = writing or Writing()
     suffix = next(suffix for suffix, form in FORMATS.items() if form == writing.form)
     found, others, results = find_inputs(
-        inputs, any_format=restorer.takes_any_format, output=output if folder else None
+        inputs, any_format=takes_any_format(restorer.quality, restorer.estimate), output=output if folder else None
     )
     tasks, skipped = plan_outputs(found, output, folder=folder, suffix=suffix, overwrite=overwrite, resume=resume)
     for _, target in tasks[:1]:
@@ -389,7 +394,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"the output {output!r} is a folder, and standard input has no name: give a file")
     to_file = single and output not in ("", STREAM) and not names_folder
     if not single and Path(output).suffix.lower() in FORMATS and not names_folder:
-        any_format = options.estimate or options.quality is not None
+        any_format = takes_any_format(options.quality, options.estimate)
         find_inputs(options.inputs, any_format=any_format)  # one that is missing is what is wrong
         raise UserError(
             f"the output {output!r} names one file, but a folder is needed for several: end it in / if it is one"

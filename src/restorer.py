@@ -115,11 +115,6 @@ class Restorer:
         """The networks' names in the paper."""
         return " and ".join(sorted({model.title for model in self.models.values()}))
 
-    @property
-    def takes_any_format(self) -> bool:
-        """Whether pictures without tables of their own are restored."""
-        return self.quality is not None or self.estimate
-
     def restore(self, source: str | Path | bytes | Image.Image) -> Image.Image:
         """Restore a file, its content, or a picture that Pillow has opened.
 

@@ -1,5 +1,6 @@
 """What the tests share: real photographs in small, tiny networks, programs as a user calls them."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -119,6 +120,12 @@ def refused(outcome, *words: str) -> None:
     assert len(lines) == 1 and "Traceback" not in outcome.err, outcome.err
     for word in words:
         assert word in lines[0], (word, lines[0])
+
+
+def metrics(folder: str | Path) -> list[dict[str, str]]:
+    """The rows of a training run's metrics.csv."""
+    with open(Path(folder) / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """The GPU's paths against the CPU's; they skip where there is no GPU."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import network_arguments
+from conftest import metrics
 from PIL import Image
 
-import nets
 from utils import checkpoint
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
@@ -28,22 +26,16 @@ def train(call, folder, *words, savedir):
 
 
 def figures(folder: Path, name: str) -> list[float]:
-    with open(folder / "metrics.csv", newline="") as file:
-        return [float(row[name]) for row in csv.DictReader(file) if row[name]]
+    return [float(row[name]) for row in metrics(folder) if row[name]]
 
 
 @pytest.mark.parametrize("net", ["qmar", "qmarg", "edsr", "arcnn"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_gpu_restores_as_the_cpu(call, photo, make_checkpoint, net, precision):
     Image.fromarray(photo[:200, :300]).save("photo.jpg", quality=20)
-    torch.manual_seed(0)
-    arguments = network_arguments(net)
-    network = nets.build(net, arguments)
-    if net != "arcnn":
-        network.initialise_identity()
-    checkpoint.save(Path("net.pth"), checkpoint.describe(network, net, arguments, {"net": net}, 1))
+    path = make_checkpoint(net, identity=net != "arcnn")
     for name, words in {"cpu": [], "gpu": ["--cuda", "--precision", precision, "--memory", "20M"]}.items():
-        done = call("restore", "photo.jpg", "--model", "net.pth", "-o", f"{name}.png", *words)
+        done = call("restore", "photo.jpg", "--model", path, "-o", f"{name}.png", *words)
         assert done.code == 0, done.err
     on_cpu, on_gpu = (np.asarray(Image.open(f"{name}.png"), np.int16) for name in ("cpu", "gpu"))
     difference = np.abs(on_cpu - on_gpu)

@@ -1,6 +1,5 @@
 """Training runs: what they leave behind, and that an interrupted one ends like one left alone."""
 
-import csv
 import errno
 import json
 import math
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, refused, shell
+from conftest import ROOT, metrics, refused, shell
 from PIL import Image
 
 from nets import qmar
@@ -40,11 +39,6 @@ def same(first, second):
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def rows(folder):
-    with open(Path(folder) / "metrics.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def without_clock(table):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in table]
 
@@ -60,7 +54,7 @@ def test_a_run_folder_holds_all_that_explains_its_numbers(call, folder_of_photos
         "options.json", "log.txt", "metrics.csv", "tensorboard", "model_epoch_1.pth", "model_epoch_2.pth",
         "model_last.pth", "model_best.pth",
     }  # fmt: skip
-    table = rows(folder)
+    table = metrics(folder)
     # 6 images of 96 x 128 hold 3 x 4 crops each: 72 samples, 18 steps an epoch.
     losses = [row for row in table if row["loss"]]
     validations = [row for row in table if row["psnr"]]
@@ -82,10 +76,10 @@ def test_the_loss_falls_and_the_identity_start_is_the_input(call, folder_of_phot
     words = ["--init", "identity", "--nEpochs", 1, "--validation", "--imgValidRoot", folder_of_photos]
     done = train(call, folder_of_photos, *words, "--lr", 1e-12)
     assert done.code == 0, done.err
-    (row,) = [row for row in rows("checkpoint/run") if row["psnr"]]
+    (row,) = [row for row in metrics("checkpoint/run") if row["psnr"]]
     assert float(row["psnr"]) == pytest.approx(float(row["input_psnr"]), abs=0.01)
     done = train(call, folder_of_photos, "--nEpochs", 4, "--lr", 1e-3, "--log_every", 18, savedir="published")
-    losses = [float(row["loss"]) for row in rows("checkpoint/published")]
+    losses = [float(row["loss"]) for row in metrics("checkpoint/published")]
     assert losses[-1] < 0.5 * losses[0]
 
 
@@ -137,7 +131,7 @@ def test_resumed_equals_uninterrupted_after_a_kill_at_any_moment(call, folder_of
     assert call("main", "--resume", "checkpoint/killed").code == 0
     assert same("checkpoint/run/model_last.pth", "checkpoint/killed/model_last.pth")
     assert same("checkpoint/run/model_epoch_2.pth", "checkpoint/killed/model_epoch_2.pth")
-    assert without_clock(rows("checkpoint/run")) == without_clock(rows("checkpoint/killed"))
+    assert without_clock(metrics("checkpoint/run")) == without_clock(metrics("checkpoint/killed"))
     assert not list(Path("checkpoint/killed").glob(".*.tmp"))
 
 
@@ -308,7 +302,7 @@ def test_minutes_end_a_run_and_fit_its_schedule(call, folder_of_photos):
     done = train(call, folder_of_photos, *words)
     assert done.code == 0, done.err
     assert 3 <= time.monotonic() - started < 30
-    table = rows("checkpoint/run")
+    table = metrics("checkpoint/run")
     for row in table:
         if row["loss"]:
             position = min(1, float(row["seconds"]) / 3)
@@ -319,7 +313,7 @@ def test_minutes_end_a_run_and_fit_its_schedule(call, folder_of_photos):
     assert call("main", "--resume", "checkpoint/run").code == 0  # nothing left to do
     # with twice the time it goes on half-way through its schedule
     assert call("main", "--resume", "checkpoint/run", "--minutes", 0.1).code == 0
-    more = [row for row in rows("checkpoint/run")[len(table) :] if row["loss"]]
+    more = [row for row in metrics("checkpoint/run")[len(table) :] if row["loss"]]
     assert float(more[0]["lr"]) == pytest.approx(0.5e-3, rel=0.1)
     assert 5.9 <= float(more[-1]["seconds"]) < 10 and float(more[-1]["lr"]) < 1e-4
 
@@ -352,7 +346,7 @@ def test_images_to_validate_on_that_can_not_be_read_are_left_out(call, folder_of
     done = train(call, folder_of_photos, "--nEpochs", 1, "--samples_per_epoch", 4, "--holdout", 2)
     assert done.code == 1 and done.err.count("1.png") == done.err.count("3.png") == 1, done.err
     assert "left out 2 of 3 images" in done.err and "exit code 1: 2 images" in done.err
-    assert [row["epoch"] for row in rows("checkpoint/run") if row["psnr"]] == ["1.0"]
+    assert [row["epoch"] for row in metrics("checkpoint/run") if row["psnr"]] == ["1.0"]
     (folder_of_photos / "nested" / "5.png").write_text("no image")
     done = train(call, folder_of_photos, "--nEpochs", 1, "--holdout", 2, savedir="none")
     assert done.code == 2 and "none of the 3 images to validate on can be read" in done.err
@@ -461,7 +455,7 @@ def test_an_epoch_that_ended_on_a_full_disk_is_logged_once(call, folder_of_photo
     assert train(call, folder_of_photos, *words, savedir="full").code == 2
     monkeypatch.setattr(checkpoint, "save", save)
     assert call("main", "--resume", "checkpoint/full").code == 0
-    assert without_clock(rows("checkpoint/run")) == without_clock(rows("checkpoint/full"))
+    assert without_clock(metrics("checkpoint/run")) == without_clock(metrics("checkpoint/full"))
     assert same("checkpoint/run/model_last.pth", "checkpoint/full/model_last.pth")
 
 
@@ -553,7 +547,7 @@ def test_two_processes_learn_what_one_does(call, folder_of_photos, start, more):
         command += [str(word) for word in [ROOT / "src" / "main.py", *common]]
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    one, two = rows("checkpoint/run"), rows("checkpoint/two")
+    one, two = metrics("checkpoint/run"), metrics("checkpoint/two")
     assert [row["step"] for row in one] == [row["step"] for row in two] and len(one) == 22
     for a, b in zip(one, two, strict=True):
         for key in ("lr", "loss", "input_psnr", "psnr", "ssim", "psnr_b"):

@@ -103,12 +103,12 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
     codec = get_codec(options.codec)
     store = decode(files, options, rank=rank)
     crops = disjoint_crops(store.shapes, options.size)
-    small = [str(source) for source, count in zip(store.sources, crops, strict=True) if not count]
-    if small and rank == 0:
-        log.warning("left out %d images smaller than the crop of %d: %s", len(small), options.size, ", ".join(small))
+    store.keep(crops.nonzero()[0])
+    if small := store.dropped if rank == 0 else []:
+        names = ", ".join(map(str, small))
+        log.warning("left out %d images smaller than the crop of %d: %s", len(small), options.size, names)
     if not crops.any():
         raise UserError(f"no image under {options.imgGTRoot!r} holds a crop of {options.size} x {options.size} pixels")
-    store.keep(crops.nonzero()[0])
     crops = crops[crops > 0]
     sampler = StepSampler(
         crops=crops,

@@ -78,7 +78,7 @@ class ImageStore:
 
     def keep(self, chosen: Sequence[int]) -> None:
         """Leave out all images but those at the positions ``chosen`` (their files stay)."""
-        kept = set(map(int, chosen))
+        kept = set(chosen)
         self.dropped += [source for i, source in enumerate(self.sources) if i not in kept]
         self.sources = [self.sources[i] for i in chosen]
         self.files = [self.files[i] for i in chosen]
