@@ -184,6 +184,13 @@ def training_parser() -> Parser:
     add("--quality", type=quality_range, default="[1,60]", help="JPEG quality factors to train on, inclusive")
     add("--colorMode", default="RGB", help="RGB, or L for MATLAB's Y")
 
+    group = parser.add_argument_group("degradation")
+    group.add_argument(
+        "--degradation",
+        default="published",
+        help="published (standard tables at 4:2:0), or real: tables, sampling and range as files have them",
+    )
+
     group = parser.add_argument_group("schedule")
     group.add_argument(
         "--optimizer", default="adam", help="adam (published), or muon for residual blocks with adam for the rest"
@@ -211,6 +218,12 @@ def training_parser() -> Parser:
         action=argparse.BooleanOptionalAction,
         default=False,
         help="before each epoch, draw anew what is dead: features that never fire, a global branch blind to its image",
+    )
+    group.add_argument(
+        "--log_maps",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="give QCN the quantization maps a second time, as logarithms",
     )
     group.add_argument("--global_feats", type=size, default=32, help="features of QGCN's first global layer")
     group.add_argument("--global_hidden", type=size, default=1024, help="width of QGCN's global fully connected layer")
@@ -245,6 +258,11 @@ def training_parser() -> Parser:
         "--holdout",
         type=number(int, 2),
         help="keep every N-th file of each training folder out and validate on those instead of --imgValidRoot",
+    )
+    group.add_argument(
+        "--valid_degradation",
+        default="published",
+        help="real validates on each family of --degradation real besides, at the qualities of --quality",
     )
     group.add_argument("--log_every", type=size, default=100, help="steps between rows of metrics.csv")
     group.add_argument(

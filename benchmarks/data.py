@@ -65,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from dataset import as_is, get_loader
     from dataset.crops import CompressedCrops, SampleKey, StepSampler, disjoint_crops
+    from dataset.degradation import Published, Real
     from dataset.store import ImageStore
     from jpeg.codec import PillowCodec
     from utils.image import image_files
@@ -77,7 +78,12 @@ def main(argv: list[str] | None = None) -> int:
         store.add(files, progress=False)
         store.keep(np.flatnonzero(disjoint_crops(store.shapes, size)))
         random = np.random.default_rng(0)
-        data = CompressedCrops(images=store, size=size, qualities=(1, 100), seed=0, codec=PillowCodec())
+        degradations = {"ours": Published((1, 100), "RGB", PillowCodec()), "real": Real((1, 100), "RGB")}
+        sets = {
+            name: CompressedCrops(images=store, size=size, seed=0, degradation=degradation)
+            for name, degradation in degradations.items()
+        }
+        data = sets["ours"]
         crops = [data[SampleKey(0, i, i % len(store), 1.0)][2] for i in range(1024)]
 
         def published(with_global: bool) -> None:
@@ -94,22 +100,26 @@ def main(argv: list[str] | None = None) -> int:
         sampler = StepSampler(
             crops=disjoint_crops(store.shapes, size), samples=options.samples, batch=options.batch, seed=0
         )
-        batches = DataLoader(data, batch_sampler=sampler, collate_fn=as_is, num_workers=1, persistent_workers=True)
+        batches = {
+            name: DataLoader(data, batch_sampler=sampler, collate_fn=as_is, num_workers=1, persistent_workers=True)
+            for name, data in sets.items()
+        }
 
-        def ours() -> None:
-            for _ in batches:
+        def loaded(name: str) -> None:
+            for _ in batches[name]:
                 pass
 
         def assembled(name: str) -> None:
             loader = get_loader(name)
-            for samples in batches:
+            for samples in batches["ours"]:
                 batch = samples.to(torch.device("cpu"))
                 loader.network_input(batch.compressed, batch.tables, loader.whole_image(batch.compressed))
 
         seconds = take_turns(
             {
                 "limit": limit,
-                "ours": ours,
+                "ours": lambda: loaded("ours"),
+                "real": lambda: loaded("real"),
                 "jpeg_qm": lambda: assembled("jpeg_qm"),
                 "jpeg_qmg": lambda: assembled("jpeg_qmg"),
                 "published jpeg_qm": lambda: published(False),
@@ -124,6 +134,7 @@ def main(argv: list[str] | None = None) -> int:
             [f"published way, {name}", rate[f"published {name}"], "1", rate[f"published {name}"] / rate["limit"]]
         )
     rows.append(["ours, uint8 batches from one worker", rate["ours"], "", rate["ours"] / rate["limit"]])
+    rows.append(["the same, --degradation real", rate["real"], "", rate["real"] / rate["limit"]])
     for name in ("jpeg_qm", "jpeg_qmg"):
         ratio = rate[name] / rate[f"published {name}"]
         rows.append([f"ours, {name}, input made for the whole batch", rate[name], ratio, rate[name] / rate["limit"]])

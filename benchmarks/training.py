@@ -55,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     import nets
     from dataset import as_is
     from dataset.crops import CompressedCrops, SampleKey, StepSampler
+    from dataset.degradation import Published
     from dataset.store import ImageStore
     from engine import train_one_epoch
     from jpeg.codec import PillowCodec
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         save_png(f"{folder}/photograph.png", np.asarray(astronaut()))
         store = ImageStore(f"{folder}/store", "RGB")
         store.add([Path(f"{folder}/photograph.png")], progress=False)
-        data = CompressedCrops(images=store, size=64, qualities=(1, 100), seed=0, codec=PillowCodec())
+        data = CompressedCrops(images=store, size=64, seed=0, degradation=Published((1, 100), "RGB", PillowCodec()))
         ready = data.__getitems__([SampleKey(0, i, 0, 1 / options.batch) for i in range(options.batch)])
         sampler = StepSampler(crops=np.array([1]), samples=options.batch * options.steps, batch=options.batch, seed=0)
         loaded = DataLoader(

@@ -52,6 +52,7 @@ class Model:
         device: where it runs.
         tile: side of the tiles in which images are restored, pixels (engine.tile_side).
         source: the checkpoint it came from, for tables of results.
+        degradation: what it has learnt from (utils.checkpoint.degradation).
     """
 
     network: nn.Module
@@ -60,6 +61,7 @@ class Model:
     device: torch.device
     tile: int
     source: str = ""
+    degradation: str = "published"
 
     @property
     def title(self) -> str:
@@ -70,6 +72,11 @@ class Model:
     def loader(self) -> str:
         """The name of its input in the package dataset."""
         return nets.kind(self.name).loader
+
+    @property
+    def takes_tables(self) -> bool:
+        """Whether quantization maps are among its input."""
+        return dataset.get_loader(self.loader).TABLES
 
     @property
     def color_mode(self) -> str:
@@ -116,11 +123,13 @@ def load_model(
     how = {"backend": backend, "precision": precision, "int8": int8}
     if backends.is_exported(path):
         network, exported = backends.open_exported(path, device, **how)
-        name, channels = exported.net, exported.channels
+        name, channels, degradation = exported.net, exported.channels, exported.degradation
     else:
         content = checkpoint.load(path)
         network = backends.build(content, device, source=path, **how)
         name, channels = content["net"], checkpoint.image_channels(content)
+        degradation = checkpoint.degradation(content)
     words = [word for word in (backend, precision.removeprefix("fp32"), "int8" if int8 else "") if word]
     tile = tile_side(network, memory)
-    return Model(network, name, channels, device, tile, f"{path} ({', '.join(words)})" if words else str(path))
+    source = f"{path} ({', '.join(words)})" if words else str(path)
+    return Model(network, name, channels, device, tile, source, degradation)

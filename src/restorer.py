@@ -9,19 +9,18 @@ import numpy as np
 import torch
 from PIL import Image
 
+from components import Components
 from engine import levels
-from jpeg.codec import Compressed
-from jpeg.color import LUMA
 from jpeg.estimate import estimate
 from jpeg.library import require_jpeglib
 from jpeg.projection import Coefficients, project, read_coefficients
 from jpeg.reader import MAX_MEGAPIXELS, Photo, read_photo
-from jpeg.tables import BLOCK, network_tables, standard_tables
+from jpeg.tables import standard_tables
 from model import Model, load_model, shipped_checkpoints
 from output import Picture
 from utils.errors import UserError, is_out_of_memory
 from utils.exif import turn
-from utils.image import COLOR_MODES, pad_to_multiple
+from utils.image import COLOR_MODES
 
 BYTES_A_PIXEL = 8
 """Files with more bytes than this for each pixel of the size limit are not read."""
@@ -38,13 +37,7 @@ class Restorer:
         image = Restorer("checkpoint/qcn_rgb.pth").restore("photo.jpg")   # a PIL.Image
         image.save("photo.png", **image.info)
 
-    Colour goes to a colour model and gray to a gray one. With a model of one kind alone
-
-    - gray goes through the colour model, its pixels in all three channels and its one table as both, and the luma of
-      the result is taken;
-    - of colour the gray model restores the luma, with the luminance table, and the chroma stays as decoded.
-
-    Of CMYK the inks C, M and Y, which JPEG files hold like R, G and B, are restored as colour, and K as gray.
+    What goes to which network, and what is left as it is, is in components.Components.
 
     Args:
         models: a checkpoint's path, a model.Model, or several, at most one for colour and one for gray; None takes
@@ -166,79 +159,19 @@ class Restorer:
         return replace(photo, tables=tables[[0, 1, 1][: photo.pixels.shape[2]]], offset=offset)
 
     def _restore(self, photo: Photo, dtype: type) -> Picture:
-        decoded, channels = photo.pixels, photo.pixels.shape[2]
         coefficients = self._coefficients(photo) if self.project else None
-        # Rounded tile by tile, which saves three quarters of the memory, where nothing comes after the network.
-        final = channels in self.models and not self.project and not self.self_ensemble
-        through = np.dtype(dtype if final else np.float32).type
-        if channels == 1:
-            restored = self._gray(photo, decoded, photo.tables[:1], through)
-        elif channels == 3:
-            restored = self._color(photo, decoded, photo.tables, through)
-        else:
-            inks = self._color(photo, 255 - decoded[..., :3], photo.tables[:3], np.float32)
-            black = self._gray(photo, 255 - decoded[..., 3:], photo.tables[3:], np.float32)
-            restored = 255 - np.concatenate([inks, black], axis=2)
+        components = Components(photo, self.models, strength=self.strength, ensemble=self.self_ensemble)
+        restored = components.restore(np.float32 if self.project or self.self_ensemble else dtype)
         if coefficients is not None:
-            restored = project(restored, coefficients)
+            restored = project(restored.astype(np.float32), coefficients)
         alpha = None if photo.alpha is None else turn(photo.alpha, photo.orientation)
-        return Picture(turn(levels(restored, dtype), photo.orientation), alpha, photo.metadata, photo.warning)
+        warning = "; ".join(filter(None, (photo.warning, *components.notes)))
+        return Picture(turn(levels(restored, dtype), photo.orientation), alpha, photo.metadata, warning)
 
     def _coefficients(self, photo: Photo) -> Coefficients:
         if photo.stream is None:
             raise ValueError(f"--project takes a JPEG file: of this {photo.form} the pixels alone are known")
         return read_coefficients(photo.stream)
-
-    def _color(self, photo: Photo, rgb: np.ndarray, tables: np.ndarray, dtype: type) -> np.ndarray:
-        """Restore uint8 RGB, H x W x 3, to ``dtype`` by a colour model, or to float32 by a gray one."""
-        if 3 in self.models:
-            return self._through(self.models[3], rgb, network_tables(tables), photo.offset, dtype)
-        luma = np.rint(rgb @ LUMA).astype(np.uint8)[..., None]
-        restored = self._through(self.models[1], luma, network_tables(tables[:1]), photo.offset, np.float32)
-        # the same change of all three channels is a change of Y alone
-        return np.clip(rgb + (restored - luma), 0, 255)
-
-    def _gray(self, photo: Photo, gray: np.ndarray, tables: np.ndarray, dtype: type) -> np.ndarray:
-        """Restore uint8 gray, H x W x 1, to ``dtype`` by a gray model, or to float32 by a colour one."""
-        seen = network_tables(tables)
-        if 1 in self.models:
-            return self._through(self.models[1], gray, seen, photo.offset, dtype)
-        gray, seen = np.repeat(gray, 3, 2), np.repeat(seen, 2, 0)
-        return (self._through(self.models[3], gray, seen, photo.offset, np.float32) @ LUMA)[..., None]
-
-    def _through(
-        self, model: Model, pixels: np.ndarray, tables: np.ndarray, offset: tuple[int, int], dtype: type
-    ) -> np.ndarray:
-        """Restore pixels of the model's channels, padded at the top and left until blocks start in the corner."""
-        height, width = pixels.shape[:2]
-        top, left = (-start % BLOCK for start in offset)
-        if top or left:
-            pixels = np.pad(pixels, ((top, 0), (left, 0), (0, 0)), "edge")
-        compressed = Compressed(pixels, tables)
-        if self.self_ensemble:
-            restored = self_ensemble(model, compressed, self.strength)
-        else:
-            # Nobody else holds the pixels that a photo was read to, and nothing looks at them after the last step.
-            in_place = dtype == np.uint8 and pixels.flags.writeable
-            restored = model.restore(compressed, dtype=dtype, strength=self.strength, in_place=in_place)
-        return restored[top : top + height, left : left + width]
-
-
-def self_ensemble(model: Model, compressed: Compressed, strength: float = 1.0) -> np.ndarray:
-    """The mean of what a model makes of the 8 flips and rotations, as EDSR does (Lim et al., CVPRW 2017).
-
-    The picture is padded to whole blocks first, so that blocks start in the corner however it is turned. A flip
-    changes signs of DCT coefficients but no step size; where rows and columns change places, those of the tables do.
-    """
-    height, width = compressed.pixels.shape[:2]
-    padded = pad_to_multiple(compressed.pixels, BLOCK)
-    total = np.zeros(padded.shape, np.float32)
-    for orientation in range(1, 9):
-        turned = np.ascontiguousarray(turn(padded, orientation))
-        tables = compressed.tables.swapaxes(1, 2) if orientation > 4 else compressed.tables
-        back = {6: 8, 8: 6}.get(orientation, orientation)
-        total += turn(model.restore(Compressed(turned, np.ascontiguousarray(tables)), strength=strength), back)
-    return (total / 8)[:height, :width]
 
 
 def read_file(path: Path, limit: int) -> bytes:

@@ -23,9 +23,10 @@ import dataset
 import evaluation
 import nets
 from dataset.crops import SampleKey
+from dataset.degradation import FAMILIES, FamilyCodec, check_degradation
 from dataset.store import ImageStore
 from engine import tile_side, train_one_epoch
-from jpeg.codec import get_codec
+from jpeg.codec import Codec, get_codec
 from loss import build_loss
 from model import Model
 from nets.gray import gray_arguments, gray_weights, one_global_channel
@@ -50,7 +51,7 @@ REVIVAL = 64
 
 ARCHITECTURE = (
     "net", "n_colors", "in_channel", "out_channel", "in_glo_channel", "n_resblocks", "n_feats", "res_scale",
-    "global_feats", "global_hidden", "colorMode", "dataloader",
+    "global_feats", "global_hidden", "log_maps", "colorMode", "dataloader",
 )  # fmt: skip
 """Options that make the network, which a resumed run can't change."""
 
@@ -135,7 +136,11 @@ def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict
 def _options_of(content: dict[str, Any]) -> str:
     """The options of the command line that build a checkpoint's network."""
     options = {"net": content["net"]} | content["arguments"]
-    words = [f"--{name} {value}" for name, value in options.items() if not name.endswith(("channel", "channels"))]
+    words = [
+        f"--{name}" if value is True else f"--{name} {value}"
+        for name, value in options.items()
+        if not name.endswith(("channel", "channels"))
+    ]
     gray = checkpoint.image_channels(content) == 1  # colour weights may become gray ones, but not the other way
     return " ".join(words + ["--colorMode L"] * gray)
 
@@ -159,6 +164,7 @@ class Training:
         self.device = distributed.choose_device(options.cuda, options.gpus)
         self.main = distributed.rank() == 0
         check_color_mode(options.colorMode)
+        check_degradation(options.valid_degradation, "--valid_degradation")
         if options.precision not in ("fp32", "bf16"):
             raise UserError(f"--precision {options.precision!r} is unknown: choose fp32 or bf16")
         kind = nets.kind(options.net)
@@ -210,6 +216,8 @@ class Training:
         same_kind = nets.kind(content["net"]) == nets.kind(self.options.net)
         if same_kind and arguments == self.arguments:
             self.network.load_state_dict(weights)
+        elif same_kind and {**arguments, "log_maps": True} == self.arguments:
+            self.network.load_state_dict(nets.qmar.with_log_maps(weights, arguments))
         elif same_kind and gray_arguments(arguments) == self.arguments:
             self.network.load_state_dict(gray_weights(weights))
         else:
@@ -263,7 +271,7 @@ class Training:
     def _decode(self, files: list[Path], to_validate: list[Path]) -> tuple[DataLoader, ImageStore]:
         rank, world = distributed.rank(), distributed.world()
         batches = dataset.build_training_data(self.options, files=files, rank=rank, world=world)
-        readable = dataset.decode(to_validate, self.options, rank=rank)
+        readable = dataset.decode(to_validate, self.options, mode=self.options.colorMode, rank=rank)
         if to_validate and not len(readable):
             raise UserError(
                 f"none of the {len(to_validate)} images to validate on can be read: {readable.unreadable[0]}"
@@ -470,16 +478,14 @@ class Training:
         options = self.options
         network = self.average.module if self.average is not None else self.network
         model = Model(network, options.net, COLOR_MODES[options.colorMode], self.device, tile_side(network, None))
-        rows = evaluation.evaluate(
-            self.validation,
-            model,
-            mode=options.colorMode,
-            quality=options.valid_quality,
-            codec=get_codec(options.codec),
-            metrics=get_protocol("published").metrics("validation", options.colorMode),
-        )
-        mean = evaluation.mean_row(rows)
-        figures = {"input_psnr": mean["compressed"]["psnr"], **mean["restored"]}
+
+        def mean(codec: Codec) -> evaluation.Row:
+            metrics = get_protocol("published").metrics("validation", options.colorMode)
+            how = {"mode": options.colorMode, "quality": options.valid_quality, "metrics": metrics}
+            return evaluation.mean_row(evaluation.evaluate(self.validation, model, codec=codec, **how))
+
+        row = mean(get_codec(options.codec))
+        figures = {"input_psnr": row["compressed"]["psnr"], **row["restored"]}
         log.info(
             "epoch %d: validation at quality %d: PSNR %.3f dB (%+.3f), SSIM %.4f, PSNR-B %.3f dB",
             self._begun_epochs(),
@@ -489,6 +495,12 @@ class Training:
             figures["ssim"],
             figures["psnr_b"],
         )
+        if options.valid_degradation == "real":
+            families = {family: mean(FamilyCodec(family, tuple(options.quality))) for family in FAMILIES}
+            gains = {family: row["restored"]["psnr"] - row["compressed"]["psnr"] for family, row in families.items()}
+            words = ", ".join(f"{family} {gain:+.3f}" for family, gain in gains.items())
+            log.info("epoch %d: gain in PSNR on tables of each family: %s", self._begun_epochs(), words)
+            figures |= {f"gain_{family}": gain for family, gain in gains.items()}
         return figures
 
     # -------------------------------------------------------------------------------------- checkpoints

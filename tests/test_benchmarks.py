@@ -100,7 +100,7 @@ def test_loss(make_checkpoint, folder_of_photos):
 
 def test_data(folder):
     rows, _ = table("data.py", "--images", folder, "--batch", 2, "--samples", 32, "--rounds", 1)
-    assert rows[0][0] == "Pillow alone: encode + decode" and len(rows) == 6
+    assert rows[0][0] == "Pillow alone: encode + decode" and len(rows) == 7
     assert all(float(row[1].replace(",", "")) > 0 for row in rows)
 
 

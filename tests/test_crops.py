@@ -1,10 +1,13 @@
 """Training samples: what decides them, and that each is used once."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
 
 from dataset.crops import CompressedCrops, SampleKey, StepSampler, dihedral, disjoint_crops
+from dataset.degradation import Published, Real
 from jpeg.codec import PillowCodec
 
 
@@ -12,9 +15,8 @@ def data(photo, **changes):
     arguments = {
         "images": [photo[:100, :200], photo[200:300, 50:114]],
         "size": 64,
-        "qualities": (5, 7),
         "seed": 0,
-        "codec": PillowCodec(),
+        "degradation": Published((5, 7), "RGB", PillowCodec()),
     }
     return CompressedCrops(**arguments | changes)
 
@@ -72,6 +74,30 @@ def test_a_sample_depends_on_seed_and_key_alone(photo):
     assert all(np.array_equal(a, b) for a, b in zip(first, again[key], strict=True))
     for other in (data(photo, seed=1)[key], data(photo)[key._replace(epoch=4)], data(photo)[key._replace(index=18)]):
         assert not np.array_equal(first[2], other[2])
+
+
+def test_published_samples_are_those_of_before_there_was_a_choice(photo):
+    images = [photo[:100, :200], photo[200:300, 50:114]]
+    samples = data(photo, images=images, seed=7, degradation=Published((1, 100), "RGB", PillowCodec()))
+    digest = hashlib.sha256()
+    for index in range(50):
+        _, tables, crop = samples[SampleKey(index % 3, index, index % 2, 1.0)]
+        digest.update(tables.tobytes() + crop.tobytes())
+    assert digest.hexdigest()[:16] == "e891ccaf01bf6510"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_real_samples_depend_on_seed_and_key_alone(photo, mode):
+    first, again = (data(photo, degradation=Real((1, 100), mode)) for _ in range(2))
+    keys = [SampleKey(3, index, 1, 1.0) for index in range(20)]
+    again[keys[5]]
+    for key in keys:
+        assert all(np.array_equal(a, b) for a, b in zip(first[key], again[key], strict=True))
+    batch = first.__getitems__(keys)
+    channels = 3 if mode == "RGB" else 1
+    assert batch.compressed.shape == batch.ground_truth.shape == (20, 64, 64, channels)
+    assert batch.tables.shape == (20, min(channels, 2), 8, 8) and batch.tables.min() >= 1
+    assert len({tables.tobytes() for tables in batch.tables}) > 15
 
 
 def test_a_batch_is_uint8_and_holds_its_samples(photo):

@@ -75,6 +75,21 @@ def test_exported_files_equal_torch(make_checkpoint, export, to, name, channels)
 
 
 @pytest.mark.parametrize("to", list(SUFFIX))
+def test_a_network_of_files_keeps_its_logarithms_and_says_so(make_checkpoint, export, to):
+    path = make_checkpoint("qmar", log_maps=True)
+    content = checkpoint.load(path)
+    checkpoint.save(path, content | {"opt": content["opt"] | {"degradation": "real"}})
+    file = export(path, to)
+    steps = torch.randint(1, 256, (1, 2, 24, 16)) / 127.5 - 1
+    x = torch.cat([torch.rand(1, 3, 24, 16) * 2 - 1, steps], 1)
+    with torch.inference_mode():
+        expected = checkpoint.build_network(content).eval()(x).numpy()
+    assert np.abs(outputs(file, {"x": x.numpy()}) - expected).max() / 2 < 1e-4
+    assert load_model(file, CPU).degradation == load_model(path, CPU).degradation == "real"
+    assert load_model(export(make_checkpoint("edsr"), to, name="other"), CPU).degradation == "published"
+
+
+@pytest.mark.parametrize("to", list(SUFFIX))
 def test_metadata_say_what_the_file_holds(make_checkpoint, export, to):
     path = make_checkpoint("qmarg", 1)
     file = export(path, to)

@@ -87,8 +87,8 @@ def test_each_component_has_the_table_that_its_scan_found(photo):
     expected = Image.merge("YCbCr", [Image.fromarray(plane) for plane in alone]).convert("RGB")
     difference = photo_read.pixels.astype(int) - np.asarray(expected)
     assert np.abs(difference).max() <= 2  # the decoder found the same tables
-    # the network has one input for both chroma tables, and takes the second component's
-    assert network_tables(photo_read.tables)[:, 0, 0].tolist() == [3, 7]
+    # the network has one input for both chroma tables, and is told their mean
+    assert network_tables(photo_read.tables)[:, 0, 0].tolist() == [3, 9]
 
 
 def test_tables_of_16_bits_and_several_in_a_segment(photo):

@@ -21,6 +21,7 @@ from PIL import ExifTags, Image, ImageCms
 
 import nets
 import output
+from components import self_ensemble
 from engine import to_bytes
 from jpeg.codec import Compressed, PillowCodec
 from jpeg.reader import Metadata, Photo, read_photo
@@ -28,7 +29,6 @@ from jpeg.tables import standard_tables
 from model import Model, load_model
 from nets import qmar
 from restore import Restorer, Writing, restore_file
-from restorer import self_ensemble
 from utils.errors import UserError
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from dataset.jpeg_qm import quantization_map
 from jpeg.codec import PillowCodec
-from jpeg.tables import quantization_tables
+from jpeg.tables import component_tables, nearest_standard, quantization_tables, standard_tables
 
 # ITU-T T.81, Annex K, tables K.1 and K.2, row by row.
 LUMINANCE = """
@@ -57,8 +57,8 @@ def test_components_get_the_tables_that_the_frame_header_assigns(photo):
     one, two, three = ([number] * 64 for number in (3, 7, 11))
     Image.fromarray(photo[:32, :32]).save(stream, "JPEG", qtables=[one, two, three])
     with Image.open(stream) as image:
-        expected = [image.quantization[component[3]][0] for component in image.layer[:2]]
-        assert quantization_tables(image)[:, 0, 0].tolist() == expected == [3, 7]
+        assert component_tables(image)[:, 0, 0].tolist() == [3, 7, 11]
+        assert quantization_tables(image)[:, 0, 0].tolist() == [3, 9]  # the mean of Cb's and Cr's
     stream = BytesIO()
     Image.fromarray(photo[:32, :32]).save(stream, "JPEG", qtables=[one])
     with Image.open(stream) as image:
@@ -85,3 +85,17 @@ def test_maps_repeat_the_table_from_the_top_left_corner():
 
 def test_the_codec_names_its_library():
     assert PillowCodec().name.startswith("libjpeg") and "Pillow" in PillowCodec().name
+
+
+def test_the_nearest_standard_tables():
+    assert all(np.array_equal(nearest_standard(standard_tables(q))[0], standard_tables(q)) for q in (1, 30, 77, 100))
+    mixed = np.stack([standard_tables(30)[0], standard_tables(80)[1]])
+    nearest, apart = nearest_standard(mixed)
+    assert np.array_equal(nearest, mixed) and apart.tolist() == [0, 0]
+    off = standard_tables(60)[:1].copy()
+    off[0, 3, 3] += 16
+    nearest, apart = nearest_standard(off)
+    assert np.array_equal(nearest, standard_tables(60)[:1]) and apart.tolist() == [0.25]
+    flat = np.full((1, 8, 8), 60, np.uint8)
+    expected = min(range(1, 101), key=lambda q: np.abs(standard_tables(q)[0].astype(int) - 60).sum())
+    assert np.array_equal(nearest_standard(flat)[0], standard_tables(expected)[:1])

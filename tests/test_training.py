@@ -272,6 +272,43 @@ def test_pretrained_weights_are_the_start(call, folder_of_photos, make_checkpoin
     refused(train(call, folder_of_photos, "--pretrained", "none.pth", savedir="other"), "none.pth", "does not exist")
 
 
+def test_logarithms_of_maps_may_be_added_to_pretrained_weights(call, folder_of_photos, make_checkpoint):
+    path = make_checkpoint("qmar", n_feats=8, n_resblocks=1)
+    words = ["--nEpochs", 1, "--samples_per_epoch", 4, "--lr", 1e-12]
+    assert train(call, folder_of_photos, *words, "--log_maps", "--pretrained", path).code == 0
+    before, after = checkpoint.load(path), checkpoint.load("checkpoint/run/model_last.pth")
+    assert after["arguments"] == before["arguments"] | {"log_maps": True}
+    x = torch.rand(1, 5, 32, 32) * 2 - 1
+    first, second = (checkpoint.build_network(content)(x) for content in (before, after))
+    assert torch.allclose(first, second, atol=1e-5)
+    refused(train(call, folder_of_photos, "--pretrained", "checkpoint/run/model_last.pth", savedir="b"), "--log_maps")
+    refused(train(call, folder_of_photos, "--log_maps", net="qmarg", savedir="c"), "--log_maps is for QCN")
+
+
+def test_a_checkpoint_says_what_it_has_learnt_from(call, folder_of_photos, make_checkpoint):
+    words = ["--nEpochs", 1, "--samples_per_epoch", 4]
+    assert train(call, folder_of_photos, *words, "--degradation", "real").code == 0
+    assert checkpoint.degradation(checkpoint.load("checkpoint/run/model_last.pth")) == "real"
+    assert call("main", "--resume", "checkpoint/run", "--nEpochs", 2).code == 0
+    assert checkpoint.degradation(checkpoint.load("checkpoint/run/model_last.pth")) == "real"
+    assert train(call, folder_of_photos, *words, savedir="b").code == 0
+    for path in ("checkpoint/b/model_last.pth", make_checkpoint("qmar")):  # the latter does not say
+        assert checkpoint.degradation(checkpoint.load(path)) == "published"
+    refused(train(call, folder_of_photos, "--degradation", "fake", savedir="c"), "'fake'", "published, real")
+    refused(train(call, folder_of_photos, "--valid_degradation", "fake", savedir="c"), "'fake'", "--valid_degradation")
+
+
+def test_gray_of_files_is_trained_on_in_both_ranges_and_validated_by_family(call, folder_of_photos):
+    words = ["--degradation", "real", "--valid_degradation", "real", "--holdout", 2, "--init", "identity"]
+    done = train(
+        call, folder_of_photos, *words, "--colorMode", "L", "--lr", 1e-12, "--nEpochs", 1, "--samples_per_epoch", 8
+    )
+    assert done.code == 0 and "gain in PSNR on tables of each family: standard +0.000" in done.err
+    (row,) = [row for row in metrics("checkpoint/run") if row["psnr"]]
+    gains = [float(row[f"gain_{family}"]) for family in ("standard", "files", "between", "random")]
+    assert np.abs(gains).max() < 0.01  # the identity
+
+
 def test_a_gray_network_may_start_from_a_colour_one(call, folder_of_photos, make_checkpoint):
     colour = make_checkpoint("qmarg", n_feats=8, n_resblocks=1)
     state = checkpoint.load(colour)["model"]

@@ -124,7 +124,8 @@ def convert(
         UserError: if an optional package is missing, the network bears no 8 bits, or the folder can't be read.
     """
     network = checkpoint.build_network(content)
-    exported = Exported(content["net"], content["arguments"], network.halo, network.peak_channels, int8)
+    seen = checkpoint.degradation(content)
+    exported = Exported(content["net"], content["arguments"], network.halo, network.peak_channels, int8, seen)
     if int8 and not exported.int8_parts:
         title = nets.kind(exported.net).title
         raise UserError(f"--int8 does not suit {title}: each of its layers carries the picture")

@@ -46,6 +46,7 @@ class Exported:
         halo: the network's reach, pixels.
         peak_channels: values a pixel that are in memory at once, at most.
         int8: whether it computes in 8 bits.
+        degradation: what it has learnt from (utils.checkpoint.degradation).
     """
 
     net: str
@@ -53,6 +54,7 @@ class Exported:
     halo: int
     peak_channels: float
     int8: bool = False
+    degradation: str = "published"
 
     @classmethod
     def read(cls, metadata: Mapping[str, str], source: str) -> "Exported":
@@ -62,7 +64,8 @@ class Exported:
                 raise ValueError(metadata["format"])
             arguments = json.loads(metadata["arguments"])
             halo, peak_channels = int(metadata["halo"]), float(metadata["peak_channels"])
-            exported = cls(metadata["net"], arguments, halo, peak_channels, metadata["int8"] == "true")
+            degradation = checkpoint.degradation({"opt": metadata})
+            exported = cls(metadata["net"], arguments, halo, peak_channels, metadata["int8"] == "true", degradation)
             nets.kind(exported.net)
             if exported.channels not in COLOR_MODES.values():
                 raise ValueError(exported.channels)
@@ -106,6 +109,7 @@ class Exported:
             "halo": str(self.halo),
             "peak_channels": str(self.peak_channels),
             "int8": str(self.int8).lower(),
+            "degradation": self.degradation,
         }
 
 

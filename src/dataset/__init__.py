@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from dataset import jpeg, jpeg_qm, jpeg_qmg
 from dataset.crops import CompressedCrops, Samples, StepSampler, disjoint_crops
+from dataset.degradation import build_degradation
 from dataset.store import ImageStore
 from jpeg.codec import get_codec
 from jpeg.tables import BLOCK
@@ -72,9 +73,9 @@ def split_holdout(files: list[Path], every: int | None) -> tuple[list[Path], lis
     return training, held_out
 
 
-def decode(files: list[Path], options: Namespace, *, rank: int) -> ImageStore:
+def decode(files: list[Path], options: Namespace, *, mode: str, rank: int) -> ImageStore:
     """The images of ``files``, decoded; those that can't be read are named, counted and left out."""
-    store = ImageStore(options.store, options.colorMode)
+    store = ImageStore(options.store, mode)
     store.add(files, workers=os.cpu_count() or 1, progress=rank == 0)
     for sentence in store.unreadable if rank == 0 else ():
         log.warning("left out: %s", sentence)
@@ -100,8 +101,10 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
             f"--accumulate {options.accumulate} is more parts than a process has samples a step: --batchSize is "
             f"{options.batchSize}"
         )
-    codec = get_codec(options.codec)
-    store = decode(files, options, rank=rank)
+    degradation = build_degradation(
+        options.degradation, qualities=tuple(options.quality), mode=options.colorMode, codec=get_codec(options.codec)
+    )
+    store = decode(files, options, mode=degradation.source, rank=rank)
     crops = disjoint_crops(store.shapes, options.size)
     store.keep(crops.nonzero()[0])
     if small := store.dropped if rank == 0 else []:
@@ -123,9 +126,8 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
     data = CompressedCrops(
         images=store,
         size=options.size,
-        qualities=tuple(options.quality),
         seed=options.seed,
-        codec=codec,
+        degradation=degradation,
     )
     return DataLoader(
         data,

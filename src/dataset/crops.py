@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from jpeg.codec import Codec
+from dataset.degradation import Degradation, Degraded
 
 
 class SampleKey(NamedTuple):
@@ -66,34 +66,30 @@ class Samples(NamedTuple):
 
 
 class CompressedCrops(Dataset):
-    """Random crops, flipped or rotated, compressed at a random quality (paper section IV-A).
+    """Random crops, flipped or rotated, and degraded (paper section IV-A).
 
     A sample depends on the seed and its key only, never on the worker, process or run that makes it.
 
     Args:
         images: uint8 arrays H x W x C, none smaller than the crop.
         size: side of the crop, pixels.
-        qualities: lowest and highest quality factor, both included.
         seed: of the whole run.
-        codec: that compresses the crops.
+        degradation: how a crop becomes a JPEG.
     """
 
-    def __init__(self, *, images: Sequence[np.ndarray], size: int, qualities: tuple[int, int], seed: int, codec: Codec):
-        self.images, self.size, self.qualities, self.seed, self.codec = images, size, qualities, seed, codec
+    def __init__(self, *, images: Sequence[np.ndarray], size: int, seed: int, degradation: Degradation):
+        self.images, self.size, self.seed, self.degradation = images, size, seed, degradation
 
-    def __getitem__(self, key: SampleKey) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The compressed crop, its tables and the crop itself (uint8, H x W x C)."""
+    def __getitem__(self, key: SampleKey) -> Degraded:
+        """The compressed crop, its tables and the ground truth."""
         # Counter-based: four numbers of 64 bits a sample, without the cost of seeding a generator for each.
-        row, column, turn, quality = np.random.Philox(
-            key=self.seed, counter=[0, 0, key.index, key.epoch]
-        ).random_raw(4).tolist()  # fmt: skip
+        bits = np.random.Philox(key=self.seed, counter=[0, 0, key.index, key.epoch])
+        row, column, turn, draw = bits.random_raw(4).tolist()
         image = self.images[key.image]
         top = row % (image.shape[0] - self.size + 1)
         left = column % (image.shape[1] - self.size + 1)
         crop = dihedral(image[top : top + self.size, left : left + self.size], turn % 8)
-        lowest, highest = self.qualities
-        compressed = self.codec.compress(crop, lowest + quality % (highest - lowest + 1))
-        return compressed.pixels, compressed.tables, crop
+        return self.degradation(crop, draw, bits)
 
     def __getitems__(self, keys: list[SampleKey]) -> Samples:
         """A whole batch at once, as the loader asks for it."""

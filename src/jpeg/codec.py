@@ -8,8 +8,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image, features
 
+from jpeg.color import RGB, YCC
 from jpeg.library import libjpeg, require_jpeglib
-from jpeg.tables import standard_tables
+from jpeg.tables import BLOCK, standard_tables
 from utils.errors import UserError
 from utils.image import to_pillow
 
@@ -57,6 +58,70 @@ class PillowCodec:
         # The stream is Pillow's own: nothing in it has to be looked up before it is decoded.
         decoded = Image.frombytes(image.mode, image.size, stream.getvalue(), "jpeg", image.mode, "")
         return Compressed(np.asarray(decoded).reshape(pixels.shape), _written_tables(quality, pixels.shape[2]))
+
+
+_TO_YCC = tuple(np.column_stack([YCC, [0, 128, 128]]).ravel().tolist())
+_FROM_YCC = tuple(np.column_stack([RGB, RGB @ [0, -128, -128]]).ravel().tolist())
+"""Pillow's matrices of three rows; its own mode YCbCr rounds with an error of 1.4 levels."""
+
+SUBSAMPLING = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2), "4:4:0": (2, 1)}
+"""Sampling -> by how much rows and columns of chroma are reduced."""
+
+
+def jpeg_round_trip(
+    pixels: np.ndarray, tables: np.ndarray, sampling: str = "4:2:0", *, simple_chroma: bool = False
+) -> np.ndarray:
+    """Compress with any quantization tables and sampling by Pillow's libjpeg, and decode again.
+
+    Args:
+        pixels: uint8, H x W x C, C = 3 (RGB) or 1 (gray, whose sampling does not matter).
+        tables: 1 to 3 x 8 x 8, 1..65535, in natural order: luminance, chrominance, Cr where it has its own.
+        sampling: a key of SUBSAMPLING.
+        simple_chroma: enlarge reduced chroma by repeating its samples, as simple decoders do, not as libjpeg-turbo
+            does by default ("fancy upsampling"). H and W are multiples of the reduction then.
+
+    Returns:
+        uint8 like ``pixels``.
+    """
+    if pixels.shape[2] == 1:
+        return _round_trip(to_pillow(pixels), tables[:1]).reshape(pixels.shape)
+    if sampling == "4:4:0":  # which Pillow does not write: 4:2:2 on its side
+        turned = np.ascontiguousarray(pixels.swapaxes(0, 1))
+        decoded = jpeg_round_trip(turned, tables.swapaxes(1, 2), "4:2:2", simple_chroma=simple_chroma)
+        return np.ascontiguousarray(decoded.swapaxes(0, 1))
+    if simple_chroma and sampling != "4:4:4":
+        return _simple_round_trip(pixels, tables, *SUBSAMPLING[sampling])
+    return _round_trip(to_pillow(pixels), tables, sampling)
+
+
+def write_jpeg(image: Image.Image, tables: np.ndarray, sampling: str = "4:2:0") -> bytes:
+    """A baseline JPEG of a picture of mode L or RGB; ``tables`` and ``sampling`` as in `jpeg_round_trip`, but 4:4:0."""
+    stream = BytesIO()
+    image.save(stream, "JPEG", qtables=tables.reshape(len(tables), -1).tolist(), subsampling=sampling)
+    return stream.getvalue()
+
+
+def _round_trip(image: Image.Image, tables: np.ndarray, sampling: str = "4:2:0") -> np.ndarray:
+    stream = write_jpeg(image, tables, sampling)
+    return np.asarray(Image.frombytes(image.mode, image.size, stream, "jpeg", image.mode, ""))
+
+
+def _simple_round_trip(pixels: np.ndarray, tables: np.ndarray, down: int, across: int) -> np.ndarray:
+    """Luma, and chroma reduced, through gray JPEGs of their own: the coefficients are those of one file of all."""
+    luma, *chroma = to_pillow(pixels).convert("RGB", _TO_YCC).split()
+    reduced = [np.asarray(plane.reduce((across, down))) for plane in chroma]
+    if len(tables) < 3:  # one table for both: one JPEG for both, if whole blocks go to each
+        high = -len(reduced[0]) % BLOCK
+        stacked = np.concatenate([np.pad(plane, ((0, high), (0, 0)), "edge") if high else plane for plane in reduced])
+        decoded = np.split(_round_trip(Image.fromarray(stacked), tables[-1:]), 2)
+        decoded = [plane[: len(reduced[0])] for plane in decoded]
+    else:
+        decoded = [
+            _round_trip(Image.fromarray(plane), table[None]) for plane, table in zip(reduced, tables[1:], strict=True)
+        ]
+    planes = [Image.fromarray(_round_trip(luma, tables[:1]))]
+    planes += [Image.fromarray(plane).resize(luma.size, Image.Resampling.NEAREST) for plane in decoded]
+    return np.array(Image.merge("RGB", planes).convert("RGB", _FROM_YCC))
 
 
 class Ijg9Codec:

@@ -52,6 +52,7 @@ class Photo:
         metadata: what goes on into the restored file.
         form: Pillow's name of the file's format.
         stream: the JPEG itself, or None.
+        transformed: whether colour was coded as Y, Cb and Cr; False where each component is a colour or an ink itself.
         warning: what the user should know, or ''.
     """
 
@@ -63,6 +64,7 @@ class Photo:
     metadata: Metadata = field(default_factory=Metadata)
     form: str = "JPEG"
     stream: bytes | None = None
+    transformed: bool = True
     warning: str = ""
 
 
@@ -108,7 +110,7 @@ def _from_jpeg(stream: bytes, tolerant: bool, max_megapixels: float) -> Photo:
             raise ValueError(f"{error}; restore.py --tolerant restores what a viewer shows of it") from None
         warning = f"{error}: restored as far as it goes"
     photo = _photo(image, structure.tables)
-    return replace(photo, stream=stream, warning=warning)
+    return replace(photo, stream=stream, transformed=not structure.rgb, warning=warning)
 
 
 def _decode_jpeg(stream: bytes) -> Image.Image:

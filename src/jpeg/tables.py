@@ -1,13 +1,32 @@
 """Quantization tables of JPEG files."""
 
+import json
 from functools import cache
 from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
 BLOCK = 8
 """Side of a DCT block, samples (ITU-T T.81, A.3.1)."""
+
+
+class FileTables(NamedTuple):
+    """Tables that files have which are not the standard ones.
+
+    Attributes:
+        maker: of the camera, the phone or the encoder, or 'unlabelled'.
+        count: how many files had them.
+        luma: uint16, 8 x 8 in natural order.
+        chroma: likewise, or None for a gray file.
+    """
+
+    maker: str
+    count: int
+    luma: np.ndarray
+    chroma: np.ndarray | None
 
 
 def component_tables(image: JpegImagePlugin.JpegImageFile) -> np.ndarray:
@@ -26,16 +45,44 @@ def component_tables(image: JpegImagePlugin.JpegImageFile) -> np.ndarray:
 def network_tables(tables: np.ndarray) -> np.ndarray:
     """The tables that a network sees of those of the components (components x 8 x 8): uint8, T x 8 x 8, 1..255.
 
-    T = 1 for a gray file, else 2: luminance and chrominance, which are the first and the second component's. Where a
-    third component has a table of its own, the network has no input for it. Values of 16-bit tables over 255 are
-    taken as 255: the network's input, one byte per step size, has no room for them.
+    T = 1 for a gray file, else 2: luminance and chrominance. Where Cr has a table of its own, for which the network
+    has no input, chrominance is the mean of both. Values of 16-bit tables over 255 are taken as 255: the network's
+    input, one byte per step size, has no room for them.
     """
-    return np.clip(tables[:2] if len(tables) > 1 else tables, 1, 255).astype(np.uint8)
+    if len(tables) > 2:
+        tables = np.stack([tables[0], np.rint((tables[1].astype(float) + tables[2]) / 2)])
+    return np.clip(tables, 1, 255).astype(np.uint8)
 
 
 def quantization_tables(image: JpegImagePlugin.JpegImageFile) -> np.ndarray:
     """The tables of an opened JPEG as a network sees them (`network_tables` of `component_tables`)."""
     return network_tables(component_tables(image))
+
+
+def nearest_standard(tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The standard tables nearest to a network's (uint8, T x 8 x 8), each by its mean absolute difference, and that.
+
+    Returns:
+        Like ``tables``, and T mean differences in steps.
+    """
+    standard = np.stack([standard_tables(quality)[: len(tables)] for quality in range(1, 101)])
+    apart = np.abs(standard.astype(np.int16) - tables).mean((2, 3))
+    best = apart.argmin(0)
+    return standard[best, range(len(tables))], apart.min(0)
+
+
+@cache
+def tables_in_files() -> tuple[FileTables, ...]:
+    """Tables read from JPEG files in 100 public repositories and from the sources of encoders, without standard ones.
+
+    Count 0 are those of sources that no file had. Steps over 255 are kept.
+    """
+    text = Path(__file__).with_name("tables_in_files.json").read_text(encoding="utf-8")
+    square = lambda steps: None if steps is None else np.array(steps, np.uint16).reshape(BLOCK, BLOCK)  # noqa: E731
+    return tuple(
+        FileTables(entry["maker"], entry["count"], square(entry["luma"]), square(entry["chroma"]))
+        for entry in json.loads(text)
+    )
 
 
 @cache

@@ -74,6 +74,10 @@ def arguments(options: Namespace, image_channels: int, table_channels: int) -> d
         "n_resblocks": options.n_resblocks,
         "res_scale": options.res_scale,
     }
+    if options.log_maps:
+        if network is not qmar.Net:
+            raise UserError("--log_maps is for QCN: leave it out")
+        chosen["log_maps"] = True
     if network is qmarg.Net:
         if options.in_glo_channel not in (3, image_channels):
             raise UserError(f"--in_glo_channel {options.in_glo_channel} does not fit colour images: leave it out")

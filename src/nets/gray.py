@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 COLOURS = 3
+COLOUR_MAPS = 2
+"""Quantization maps of a colour network: luminance and chrominance."""
 INPUT, OUTPUT, GLOBAL_INPUT = "conv_input.weight", "conv_output.weight", "conv_global.0.weight"
 """The layers of QCN, QGCN and EDSR whose shapes depend on the colours; the last one is QGCN's alone."""
 
@@ -37,11 +39,13 @@ def one_global_channel(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict
 def gray_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of the gray network that does to a gray image what the colour one does to R = G = B.
 
-    Its one quantization map stands for those of luminance and chrominance, and its output is the mean of the colours.
+    Its one quantization map stands for those of luminance and chrominance, so does its logarithm where there is one
+    (nets.qmar), and its output is the mean of the colours.
     """
     gray = dict(state)
     pixels, maps = state[INPUT][:, :COLOURS], state[INPUT][:, COLOURS:]
-    gray[INPUT] = torch.cat([part.sum(1, keepdim=True) for part in (pixels, maps) if part.shape[1]], dim=1)
+    parts = [pixels, *maps.split(COLOUR_MAPS, dim=1)] if maps.shape[1] else [pixels]
+    gray[INPUT] = torch.cat([part.sum(1, keepdim=True) for part in parts], dim=1)
     gray[OUTPUT] = state[OUTPUT].mean(0, keepdim=True)
     if GLOBAL_INPUT in state:
         gray[GLOBAL_INPUT] = state[GLOBAL_INPUT].sum(1, keepdim=True)

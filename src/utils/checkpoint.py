@@ -101,6 +101,11 @@ def build_network(content: dict[str, Any], source: str | Path = "") -> nn.Module
     return network
 
 
+def degradation(content: dict[str, Any]) -> str:
+    """How the crops that a checkpoint has learnt from became JPEGs: 'real', or 'published' where it does not say so."""
+    return "real" if content["opt"].get("degradation") == "real" else "published"
+
+
 def image_channels(content: dict[str, Any]) -> int:
     """3 for a checkpoint that restores colour, 1 for gray."""
     arguments = content["arguments"]

@@ -14,8 +14,12 @@ from utils.files import write_text
 OPTIONS = "options.json"
 """The file of `write_options`: a folder that holds it is a run's."""
 
-COLUMNS = ("step", "epoch", "samples", "seconds", "lr", "loss", "input_psnr", "psnr", "ssim", "psnr_b")
-"""metrics.csv: position, then the mean loss since the last row, then validation (input_psnr: the JPEG itself)."""
+COLUMNS = (
+    "step", "epoch", "samples", "seconds", "lr", "loss", "input_psnr", "psnr", "ssim", "psnr_b",
+    "gain_standard", "gain_files", "gain_between", "gain_random",
+)  # fmt: skip
+"""metrics.csv: position, then the mean loss since the last row, then validation (input_psnr: the JPEG itself), and with
+--valid_degradation real the gain in PSNR on each family of tables (dataset.degradation.FAMILIES)."""
 
 
 @contextmanager

@@ -1,0 +1,167 @@
+"""Which network restores which components of a photo, and which tables it is told."""
+
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import network_arguments
+from PIL import Image
+
+import nets
+from components import Components, is_gray
+from dataset.degradation import luma
+from engine import to_bytes
+from jpeg.codec import Compressed, write_jpeg
+from jpeg.color import LUMA
+from jpeg.reader import read_photo
+from jpeg.tables import network_tables, standard_tables
+from model import Model
+from restorer import Restorer
+from utils.image import to_pillow
+
+CPU = torch.device("cpu")
+
+
+def near_identity(channels):
+    """A tiny QCN that changes its input a little, tables included, and has learnt from real degradations."""
+    torch.manual_seed(0)
+    network = nets.build("qmar", network_arguments("qmar", channels))
+    network.initialise_identity()
+    for parameter in network.parameters():
+        parameter.data += 0.01 * torch.randn_like(parameter)
+    return Model(network.eval(), "qmar", channels, CPU, 512, f"qmar_{channels}", "real")
+
+
+@pytest.fixture(scope="module")
+def color():
+    return near_identity(3)
+
+
+@pytest.fixture(scope="module")
+def gray():
+    return near_identity(1)
+
+
+def of(*models):
+    return {model.channels: model for model in models}
+
+
+def encoded(pixels, **keywords):
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", **keywords)
+    return file.getvalue()
+
+
+# ------------------------------------------------------------------------------------- R = G = B
+
+
+@pytest.mark.parametrize("sampling", ["4:2:0", "4:4:4"])
+def test_colour_without_colour_is_restored_as_gray_and_stays_without(photo, color, gray, sampling):
+    pixels = np.repeat(luma(photo[:48, :56]), 3, 2)
+    content = encoded(pixels, quality=10, subsampling=sampling)
+    read = read_photo(content)
+    expected = gray.restore(Compressed(read.pixels[..., :1].copy(), standard_tables(10)[:1]))
+    for dtype in (np.uint8, np.float32):
+        found = Restorer([color, gray]).restore_picture(content, dtype=dtype).pixels
+        assert found.dtype == dtype and found.shape == (48, 56, 3) and not np.ptp(found, axis=2).any()
+        assert np.abs(found[..., :1] - expected).max() <= (0.5 if dtype == np.uint8 else 1e-4)
+    alone = Restorer(color).restore_picture(content).pixels  # no gray network: gray through the colour one
+    assert not np.ptp(alone, axis=2).any()
+
+
+def test_one_level_of_chroma_is_no_colour_and_two_are():
+    flat = Image.new("YCbCr", (16, 16), (100, 128, 128))
+    for chroma, expected in (((128, 128), True), ((127, 128), True), ((128, 129), True), ((125, 128), False)):
+        pixels = np.array(Image.merge("YCbCr", [flat.getchannel(0), *(Image.new("L", (16, 16), c) for c in chroma)]))
+        rgb = np.array(Image.fromarray(pixels, "YCbCr").convert("RGB"))
+        assert is_gray(rgb) is expected
+    mostly = np.full((600, 8, 3), 90, np.uint8)
+    mostly[599, 7] = 90, 90, 96
+    assert not is_gray(mostly)
+
+
+# ------------------------------------------------------------------------------------- R, G and B coded
+
+
+def test_components_coded_as_colours_go_through_the_gray_network_with_their_own_tables(photo, color, gray):
+    read = read_photo(encoded(photo[:40, :48], quality=50, keep_rgb=True, subsampling=0))
+    assert not read.transformed and read_photo(encoded(photo[:40, :48])).transformed
+    tables = np.stack([np.full((8, 8), step, np.uint16) for step in (10, 30, 60)])
+    photo_read = replace(read, tables=tables)
+    found = Components(photo_read, of(color, gray)).restore()
+    for number in range(3):
+        plane = np.ascontiguousarray(read.pixels[..., [number]])
+        assert np.allclose(found[..., [number]], gray.restore(Compressed(plane, tables[[number]].astype(np.uint8))))
+    alone = Components(photo_read, of(color)).restore()
+    plane = np.repeat(read.pixels[..., :1], 3, 2)
+    through = color.restore(Compressed(plane, np.repeat(tables[:1], 2, 0).astype(np.uint8))) @ LUMA
+    assert np.allclose(alone[..., 0], through)
+
+
+# ------------------------------------------------------------------------------------- nothing to restore
+
+
+def test_files_whose_steps_are_1_or_2_are_left_as_they_are_and_said_so(photo, color, gray, call, make_checkpoint):
+    for pixels in (photo[:40, :48], photo[:40, :48, 0]):
+        content = encoded(pixels, quality=100)
+        picture = Restorer([color, gray]).restore_picture(content)
+        assert np.array_equal(picture.pixels.squeeze(), np.asarray(Image.open(BytesIO(content))))
+        assert picture.warning == "left as it is: its quantization steps, 1 to 1, leave nothing to restore"
+        wide = Restorer([color, gray]).restore_picture(content, dtype=np.uint16)
+        assert np.array_equal(wide.pixels, picture.pixels.astype(np.uint16) * 257)
+        floats = Restorer([color, gray], self_ensemble=True).restore_picture(content, dtype=np.float32)
+        assert np.array_equal(floats.pixels, picture.pixels)
+    Path("fine.jpg").write_bytes(encoded(photo[:40, :48], quality=100))
+    done = call("restore", "fine.jpg", "-o", "out.png", "--model", make_checkpoint("qmar"))
+    assert done.code == 0 and "restored 1 of 1 files (0 skipped, 0 failed)" in done.out
+    assert "'fine.jpg': left as it is" in done.err
+    assert np.array_equal(np.asarray(Image.open("out.png")), np.asarray(Image.open("fine.jpg")))
+
+
+def test_a_step_of_3_is_restored(photo, gray):
+    tables = np.ones((1, 8, 8), int)
+    tables[0, 7, 7] = 3
+    picture = Restorer([gray]).restore_picture(write_jpeg(to_pillow(photo[:40, :48, :1]), tables))
+    assert not picture.warning
+
+
+# ------------------------------------------------------------------------------------- what networks are told
+
+
+def test_networks_of_standard_tables_are_told_the_nearest_where_others_mislead_them(photo, color, gray):
+    flat = np.full((2, 8, 8), 20)
+    content = write_jpeg(to_pillow(np.ascontiguousarray(photo[:48, :56])), flat)
+    read = read_photo(content)
+    standard = replace(color, degradation="published")
+    found = Restorer([standard, gray]).restore_picture(content)
+    nearest = np.stack([
+        min((standard_tables(q)[kind] for q in range(1, 101)), key=lambda t: np.abs(t.astype(int) - 20).sum())
+        for kind in range(2)
+    ])  # fmt: skip
+    assert np.array_equal(found.pixels, to_bytes(color.restore(Compressed(read.pixels.copy(), nearest))))
+    assert "told the nearest standard ones" in found.warning
+    own = Restorer([color, gray]).restore_picture(content)
+    assert np.array_equal(own.pixels, to_bytes(color.restore(Compressed(read.pixels.copy(), flat.astype(np.uint8)))))
+    assert not own.warning and not np.array_equal(own.pixels, found.pixels)
+
+
+def test_tables_that_differ_by_rounding_are_told_as_they_are(photo, gray):
+    standard = replace(gray, degradation="published")
+    tables = standard_tables(50)[:1].astype(int)
+    tables[0, ::2, ::2] += 1
+    read = read_photo(write_jpeg(to_pillow(photo[:40, :48, :1]), tables))
+    components = Components(read, of(standard))
+    expected = gray.restore(Compressed(read.pixels.copy(), tables.astype(np.uint8)))
+    assert np.array_equal(components.restore(), expected) and not components.notes
+
+
+def test_a_third_table_and_large_steps_are_told_as_well_as_they_can_be(photo, color):
+    tables = np.stack([np.full((8, 8), step) for step in (40, 100, 301)])
+    read = read_photo(write_jpeg(to_pillow(np.ascontiguousarray(photo[:48, :56])), tables, "4:4:4"))
+    assert np.array_equal(read.tables, tables)
+    told = np.stack([np.full((8, 8), step, np.uint8) for step in (40, 200)])
+    assert np.array_equal(network_tables(read.tables), told)
+    assert np.array_equal(Components(read, of(color)).restore(), color.restore(Compressed(read.pixels.copy(), told)))

@@ -1,0 +1,239 @@
+"""How crops become JPEGs like those that people have."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from numpy.random import Generator, Philox, default_rng
+
+from dataset import degradation
+from dataset.degradation import (
+    FAMILIES,
+    LOW,
+    SAMPLING,
+    TABLES,
+    FamilyCodec,
+    Published,
+    Real,
+    build_degradation,
+    check_degradation,
+    choose,
+    draw_quality,
+    draw_tables,
+    luma,
+    to_gray,
+)
+from jpeg.codec import Ijg9Codec, PillowCodec, jpeg_round_trip, write_jpeg
+from jpeg.color import LUMA
+from jpeg.markers import read_structure
+from jpeg.tables import network_tables, standard_tables, tables_in_files
+from utils.errors import UserError
+from utils.image import luminance, to_pillow
+from utils.metric import psnr
+
+
+@pytest.fixture
+def crop(photo):
+    return np.ascontiguousarray(photo[100:164, 150:214])
+
+
+def many(function, count=300):
+    """What a function makes of generators with different seeds."""
+    return [function(default_rng(seed)) for seed in range(count)]
+
+
+# ------------------------------------------------------------------------------------------- round trips
+
+
+@pytest.mark.parametrize("quality", [5, 50, 95])
+def test_standard_tables_at_420_are_the_published_degradation(crop, quality):
+    for pixels in (crop, crop[..., :1]):
+        expected = PillowCodec().compress(pixels, quality)
+        assert np.array_equal(jpeg_round_trip(pixels, standard_tables(quality)), expected.pixels)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_file_has_the_tables_and_the_sampling_that_are_asked_for(crop, count):
+    tables = np.arange(1, 1 + 64 * count).reshape(count, 8, 8)  # no two steps alike: an order would show
+    factors = {"4:4:4": (1, 1), "4:2:2": (2, 1), "4:2:0": (2, 2)}
+    for sampling, expected in factors.items():
+        structure = read_structure(write_jpeg(to_pillow(crop), tables, sampling))
+        assert np.array_equal(structure.tables, tables[[0, min(1, count - 1), count - 1]])
+        assert structure.components[0][1:3] == expected and structure.components[1][1:3] == (1, 1)
+
+
+def test_440_halves_the_rows_of_chroma_alone(crop):
+    red_and_blue = np.zeros((64, 64, 3), np.uint8)
+    red_and_blue[::2, :, 0] = red_and_blue[1::2, :, 2] = 255
+    fine = np.ones((2, 8, 8), int)
+    kept = {
+        (sampling, turned): psnr(jpeg_round_trip(stripes, fine, sampling), stripes) > 40
+        for sampling in SAMPLING
+        for turned, stripes in ((False, red_and_blue), (True, np.ascontiguousarray(red_and_blue.swapaxes(0, 1))))
+    }
+    assert kept == {
+        ("4:4:4", False): True, ("4:4:4", True): True, ("4:2:0", False): False, ("4:2:0", True): False,
+        ("4:4:0", False): False, ("4:4:0", True): True, ("4:2:2", False): True, ("4:2:2", True): False,
+    }  # fmt: skip
+    rising = np.arange(128).reshape(2, 8, 8) % 64 + 1
+    turned = jpeg_round_trip(np.ascontiguousarray(crop.swapaxes(0, 1)), rising.swapaxes(1, 2), "4:2:2")
+    assert np.array_equal(jpeg_round_trip(crop, rising, "4:4:0"), turned.swapaxes(0, 1))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize(("sampling", "down", "across"), [("4:2:0", 2, 2), ("4:2:2", 1, 2), ("4:4:0", 2, 1)])
+def test_simple_chroma_repeats_samples(sampling, down, across, count):
+    squares = default_rng(0).integers(40, 216, (64 // down, 64 // across, 3), np.uint8)
+    truth = squares.repeat(down, 0).repeat(across, 1)  # of which reduced chroma loses nothing
+    fine = np.ones((count, 8, 8), int)
+    assert psnr(jpeg_round_trip(truth, fine, sampling, simple_chroma=True), truth) > 48
+    assert psnr(jpeg_round_trip(truth, fine, sampling), truth) < 30
+
+
+def test_simple_chroma_is_as_near_as_that_of_libjpeg_without_interpolation(photo, tmp_path):
+    jpeglib = pytest.importorskip("jpeglib", reason="the optional package jpeglib is not installed")
+    crop = np.ascontiguousarray(photo[100:228, 150:278])
+    for quality in (10, 50, 95, 100):
+        tables = standard_tables(quality)
+        (tmp_path / "a.jpg").write_bytes(write_jpeg(to_pillow(crop), tables))
+        jpeglib.version.set("turbo210")
+        simple = jpeglib.read_spatial(str(tmp_path / "a.jpg"), flags=["-DO_FANCY_UPSAMPLING"]).spatial
+        ours = jpeg_round_trip(crop, tables, simple_chroma=True)
+        assert abs(psnr(ours, crop) - psnr(np.array(simple), crop)) < 0.06
+
+
+# ------------------------------------------------------------------------------------------------ tables
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("quality", [10, 50, 90])
+def test_tables_of_every_family_are_about_as_strong_as_standard_ones(family, quality):
+    wanted = np.log2(standard_tables(quality)[0][LOW]).mean()
+    found = many(lambda random: draw_tables(random, quality, {family: 1.0}))
+    assert all(t.dtype == np.uint8 and t.shape[1:] == (8, 8) and len(t) in (2, 3) and t.min() >= 1 for t in found)
+    strengths = np.array([np.log2(tables[0][LOW]).mean() for tables in found])
+    if family != "files":  # half of which are as the file has them
+        assert abs(np.median(strengths) - wanted) < 0.35
+    assert np.abs(strengths - wanted).max() < 0.2 if family == "standard" and quality < 90 else True
+
+
+def test_half_of_the_tables_are_standard_but_for_rounding():
+    known = np.stack([standard_tables(quality)[0] for quality in range(1, 101)]).astype(int)
+    found = many(lambda random: draw_tables(random, draw_quality(random, (1, 100))), 1000)
+    near = [np.abs(known - tables[0]).max((1, 2)).min() <= 1 for tables in found]
+    assert 0.47 < np.mean(near) < 0.62
+
+
+def test_random_tables_are_flat_falling_and_steep_and_chroma_up_to_three_times_as_coarse():
+    found = np.stack([np.log2(t[:2]) for t in many(lambda random: draw_tables(random, 50, {"random": 1.0}), 1000)])
+    rise = found[:, 0, 6:, 6:].mean((1, 2)) - found[:, 0, :2, :2].mean((1, 2))
+    assert 0.15 < np.mean(np.ptp(found[:, 0], (1, 2)) == 0) < 0.25
+    assert 0.05 < np.mean(rise < -0.5) < 0.2 and np.mean(rise > 2) > 0.25 and rise.max() > 3.5
+    coarser = (found[:, 1] - found[:, 0])[:, LOW].mean(1)
+    assert -0.8 < np.percentile(coarser, 2) < 0 and 1.2 < np.percentile(coarser, 98) < 1.8
+
+
+def test_now_and_then_there_is_one_table_for_all_or_a_third_one():
+    found = many(lambda random: draw_tables(random, 50, {"standard": 1.0}), 2000)
+    assert 0.07 < np.mean([np.array_equal(tables[0], tables[1]) for tables in found]) < 0.13
+    thirds = [tables for tables in found if len(tables) == 3]
+    assert 0.01 < len(thirds) / len(found) < 0.035
+    assert any(not np.array_equal(tables[1], tables[2]) for tables in thirds)
+
+
+def test_makers_that_are_held_out_are_not_drawn_and_the_others_are():
+    entries = tables_in_files()
+    assert {entry.maker for entry in entries} > degradation.HELD_OUT_MAKERS
+    keys = {}
+    for entry in entries:
+        pair = np.maximum(np.stack([entry.luma, entry.luma if entry.chroma is None else entry.chroma]), 1)
+        keys.setdefault(pair.tobytes(), set()).add(entry.maker)
+    drawn = Counter()
+    for tables in many(lambda random: degradation._of_a_file(random).astype(np.uint16), 3000):
+        drawn[tables.tobytes()] += 1
+    assert len(drawn) > 200
+    assert all(keys[pair] - degradation.HELD_OUT_MAKERS for pair in drawn)
+
+
+def test_the_tables_of_files_are_a_small_file_of_valid_tables(shared_data):
+    entries = tables_in_files()
+    assert len(entries) == len({(e.luma.tobytes(), None if e.chroma is None else e.chroma.tobytes()) for e in entries})
+    assert all(entry.luma.min() >= 1 and entry.luma.max() < 65536 for entry in entries)
+    source = json.loads((shared_data.parent / "tables" / "tables.json").read_text())
+    pairs = {
+        (np.array(e["luma"], np.uint16).tobytes(), e["chroma"] and np.array(e["chroma"], np.uint16).tobytes())
+        for e in source
+        if e["family"] == "other"
+    }
+    assert {(e.luma.tobytes(), None if e.chroma is None else e.chroma.tobytes()) for e in entries} <= pairs
+
+
+# ------------------------------------------------------------------------------------------------ samples
+
+
+def test_shares_are_kept():
+    drawn = Counter(many(lambda random: choose(random, SAMPLING), 3000))
+    for name, share in SAMPLING.items():
+        assert abs(drawn[name] / 3000 - share) < 4 * (share * (1 - share) / 3000) ** 0.5
+    assert sum(TABLES.values()) == sum(SAMPLING.values()) == 1 and TABLES.keys() == FAMILIES.keys()
+    assert choose(default_rng(0), {"only": 0.1}) == "only"
+
+
+def test_good_qualities_are_drawn_more_often():
+    drawn = np.array(many(lambda random: draw_quality(random, (1, 100)), 3000))
+    assert drawn.min() <= 2 and drawn.max() == 100
+    assert abs(np.mean(drawn >= 80) - (0.25 + 0.75 * 0.21)) < 0.04
+    assert set(many(lambda random: draw_quality(random, (30, 30)), 20)) == {30}
+
+
+def test_a_sample_is_its_ground_truth_compressed(crop):
+    real = Real((10, 90), "RGB")
+    gray = 0
+    for index in range(400):
+        pixels, tables, truth = real(crop, 0, Philox(key=index))
+        assert pixels.shape == truth.shape == crop.shape and tables.shape == (2, 8, 8) and psnr(pixels, truth) > 15
+        colourless = not np.ptp(truth, axis=2).any()
+        assert colourless or np.array_equal(truth, crop)
+        gray += colourless
+    assert 1 <= gray <= 20
+
+
+def test_a_third_table_is_told_as_the_mean_of_both():
+    tables = np.stack([np.full((8, 8), step) for step in (3, 10, 21)])
+    assert np.array_equal(network_tables(tables), np.stack([np.full((8, 8), step) for step in (3, 16)]))
+    assert np.array_equal(network_tables(tables[[0, 1, 1]]), tables[:2])
+
+
+def test_gray_has_both_ranges(photo):
+    white = np.full((64, 64, 3), 255, np.uint8)
+    levels = Counter(int(Real((60, 100), "L")(white, 0, Philox(key=index)).ground_truth.max()) for index in range(200))
+    assert levels.keys() == {235, 255} and 70 < levels[235] < 130
+    ranges = {to_gray(Generator(Philox(key=index)), photo).tobytes() for index in range(20)}
+    assert len(ranges) == 2 and luma(photo).tobytes() in ranges
+    studio = np.frombuffer((ranges - {luma(photo).tobytes()}).pop(), np.uint8).reshape(512, 512)
+    assert np.abs(studio.astype(int) - luminance(photo)).max() <= 1
+    assert np.mean(studio != luminance(photo)) < 0.01
+    assert np.mean(luma(photo)[..., 0] != np.rint(photo @ LUMA)) < 0.001  # but for ties
+
+
+def test_validation_compresses_a_picture_always_alike(photo):
+    codec = FamilyCodec("random", (10, 90))
+    first, second = (codec.compress(photo[:64, :64], quality) for quality in (10, 90))
+    assert np.array_equal(first.pixels, second.pixels) and np.array_equal(first.tables, second.tables)
+    assert not np.array_equal(first.tables, codec.compress(photo[64:128, :64], 10).tables)
+    gray = codec.compress(np.ascontiguousarray(photo[:64, :64, :1]), 10)
+    assert gray.pixels.shape == (64, 64, 1) and gray.tables.shape == (1, 8, 8)
+
+
+def test_names(crop):
+    how = {"qualities": (1, 60), "mode": "RGB", "codec": PillowCodec()}
+    assert isinstance(build_degradation("published", **how), Published)
+    assert isinstance(build_degradation("real", **how), Real)
+    with pytest.raises(UserError, match="'rael' is unknown: choose --degradation from published, real"):
+        build_degradation("rael", **how)
+    with pytest.raises(UserError, match="choose --valid_degradation from"):
+        check_degradation("", "--valid_degradation")
+    pytest.importorskip("jpeglib", reason="the optional package jpeglib is not installed")
+    with pytest.raises(UserError, match="leave --codec out"):
+        build_degradation("real", **how | {"codec": Ijg9Codec()})
