@@ -11,67 +11,15 @@ share of what standard tables of the same sampling give the same pictures at the
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from real_cases import Case, cases
 from side_by_side import print_table
 
 from program import params, run
-
-STANDARD = {
-    "4:2:0": (10, 20, 30, 50, 75, 85, 90, 95, 98, 100),
-    "4:2:2": (10, 30, 75, 90, 95),
-    "4:4:4": (10, 20, 30, 50, 75, 85, 90, 95, 98, 100),
-}
-"""Sampling -> qualities of standard tables."""
-FLAT = (70, 60, 25, 20, 8, 3)
-"""Steps of flat tables."""
-ROBIDOUX = (10, 30, 75, 90)
-"""Qualities of mozjpeg's default tables."""
-ROBIDOUX_TABLE = [
-    [16, 16, 16, 18, 25, 37, 56, 85],
-    [16, 17, 20, 27, 34, 40, 53, 75],
-    [16, 20, 24, 31, 43, 62, 91, 135],
-    [18, 27, 31, 40, 53, 74, 106, 156],
-    [25, 34, 43, 53, 69, 94, 131, 189],
-    [37, 40, 62, 74, 94, 124, 169, 238],
-    [56, 53, 91, 106, 131, 169, 226, 311],
-    [85, 75, 135, 156, 189, 238, 311, 418],
-]
-"""mozjpeg's table 3, of N. Robidoux, for luma and chroma at quality 50 (mozjpeg's jcparam.c)."""
-STEEP = (10, 30, 75)
-"""Qualities as strong at low frequencies as tables that rise as steeply as any that was found."""
-REVERSED = (10, 30, 75)
-"""Likewise, of tables whose steps fall with frequency: small steps at high frequencies."""
-GRAY = (10, 30, 75, 90)
-"""Qualities of gray files."""
-FILE_SAMPLING = ("4:2:0", "4:2:2", "4:4:4")
-GROUPS = {"Fujifilm": "held out", "Minolta": "held out", "Casio": "held out", "Kodak": "held out", "HP": "held out"}
-OWN_GROUP = ("Google", "JPEGmini", "mozjpeg", "Nikon", "Sony", "unlabelled")
-"""Makers of so many tables that they have a row of their own."""
-
-
-class Case(NamedTuple):
-    """One row: how each picture becomes a JPEG.
-
-    Attributes:
-        family, label: what the row is called.
-        make: place of a picture and its pixels (uint8 RGB) -> the file and the ground truth (uint8, H x W x C).
-        sampling: of which standard tables 'share' compares with, or ''.
-    """
-
-    family: str
-    label: str
-    make: Callable[[int, np.ndarray], tuple[bytes, np.ndarray]]
-    sampling: str = ""
-
-    @property
-    def folder(self) -> str:
-        """The name of the case in --write and --peer."""
-        return f"{self.family} {self.label}".replace(":", "").replace(" ", "_").replace(",", "")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,12 +38,16 @@ def main(argv: list[str] | None = None) -> int:
 
     from evaluation import find_images
     from restorer import Restorer
+    from utils.errors import UserError
     from utils.image import load_image
 
     files, _ = find_images(options.gtdata, options.dataroot)
     pictures = [middle(load_image(file, "RGB"), options.crop) for file in files[: options.images]]
     names = [file.stem for file in files[: options.images]]
     chosen = [case for case in cases() if not options.families or case.family in options.families]
+    known = sorted({case.family for case in cases()})
+    if unknown := set(options.families) - set(known):
+        raise UserError(f"--families {', '.join(sorted(unknown))}: unknown, choose from {', '.join(known)}")
     if options.write:
         for case in chosen:
             for place, (name, picture) in enumerate(zip(names, pictures, strict=True)):
@@ -103,134 +55,33 @@ def main(argv: list[str] | None = None) -> int:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(case.make(place, picture)[0])
         return 0
-    methods = {}
-    for text in options.model or ["shipped="]:
-        name, _, paths = text.partition("=")
-        methods[name] = Restorer(paths.split(",") if paths else None)
-    for text in options.peer:
-        name, _, folder = text.partition("=")
+    methods: dict[str, Restorer | Path] = {}
+    for name, paths in named(options.model, "--model"):
+        methods[name] = Restorer(paths.split(","))
+    for name, folder in named(options.peer, "--peer"):
         methods[name] = Path(folder)
-    results = {case: measure(case, pictures, names, methods) for case in chosen}
-    rows = [row(case, results, list(methods)) for case in chosen]
-    header = ["tables", "", "JPEG, dB"]
-    header += [part for name in methods for part in (f"{name}, gain", "share")]
-    print_table(header, rows)
+    methods = methods or {"shipped": Restorer()}
+    header = ["tables", "", "JPEG, dB", *(part for name in methods for part in (f"{name}, gain", "share"))]
+    print_table(header, [])
+    results = {}
+    for case in chosen:
+        results[case] = measure(case, pictures, names, methods)
+        print("| " + " | ".join(row(case, results, list(methods))) + " |", flush=True)
     if options.json:
         content = {f"{case.family} {case.label}": found for case, found in results.items()}
         Path(options.json).write_text(json.dumps(content, indent=1))
     return 0
 
 
-def cases() -> Iterator[Case]:
-    """All rows, standard tables first."""
-    from jpeg.tables import standard_tables, tables_in_files
+def named(words: list[str], option: str) -> Iterator[tuple[str, str]]:
+    """NAME=PATH words in two; raises UserError for other forms."""
+    from utils.errors import UserError
 
-    for sampling, qualities in STANDARD.items():
-        for quality in qualities:
-            tables = standard_tables(quality)
-            yield Case("standard", f"{sampling}, {quality}", colour(lambda _, t=tables: t, sampling), sampling)
-    for sampling in ("4:2:0", "4:4:4"):
-        for quality in ROBIDOUX:
-            tables = scaled(np.stack([ROBIDOUX_TABLE] * 2), quality)
-            yield Case("mozjpeg's default", f"{sampling}, {quality}", colour(lambda _, t=tables: t, sampling), sampling)
-        for step in FLAT:
-            tables = np.full((2, 8, 8), step)
-            yield Case("flat", f"{sampling}, {step}", colour(lambda _, t=tables: t, sampling), sampling)
-        for name, qualities, octaves in (("steep", STEEP, 4.5), ("falling", REVERSED, -1.5)):
-            for quality in qualities:
-                tables = sloped(octaves, quality)
-                yield Case(name, f"{sampling}, {quality}", colour(lambda _, t=tables: t, sampling), sampling)
-    groups: dict[str, list[np.ndarray]] = {}
-    for entry in tables_in_files():
-        if entry.chroma is not None:
-            group = GROUPS.get(entry.maker, entry.maker if entry.maker in OWN_GROUP else "other makers")
-            groups.setdefault(group, []).append(np.stack([entry.luma, entry.chroma]))
-    for group, pairs in groups.items():
-        for sampling in FILE_SAMPLING:
-            spread = np.random.default_rng(0).permutation(len(pairs))
-            tables = lambda place, pairs=pairs, spread=spread: pairs[spread[place % len(pairs)]]  # noqa: E731
-            yield Case(f"files: {group}", sampling, colour(tables, sampling), sampling)
-    for quality in GRAY:
-        yield Case("gray", f"0 to 255, {quality}", gray(quality, full=True))
-        yield Case("gray", f"MATLAB's Y, {quality}", gray(quality, full=False))
-    for quality in GRAY:
-        yield Case("R = G = B", f"4:2:0, {quality}", no_colour(quality))
-    for quality in GRAY:
-        yield Case("text on white", f"gray, {quality}", text(quality, "L"))
-        yield Case("text on white", f"colour, {quality}", text(quality, "RGB"))
-
-
-def scaled(tables: np.ndarray, quality: int) -> np.ndarray:
-    """Tables scaled to a quality as libjpeg does (jcparam.c, jpeg_quality_scaling), at most 255."""
-    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((tables.astype(int) * percent + 50) // 100, 1, 255)
-
-
-def sloped(octaves: float, quality: int) -> np.ndarray:
-    """One table for luma and chroma that rises by so many octaves from DC to the far corner, as strong as a quality."""
-    from jpeg.tables import standard_tables
-
-    rows, columns = np.mgrid[:8, :8] / 7
-    shape = octaves * np.hypot(rows, columns) / np.sqrt(2)
-    low = rows + columns <= 4 / 7
-    shape += np.log2(standard_tables(quality)[0][low]).mean() - shape[low].mean()
-    return np.clip(np.rint(2.0 ** np.stack([shape, shape])), 1, 255).astype(int)
-
-
-def colour(tables: Callable[[int], np.ndarray], sampling: str):
-    """Maker of colour files with the tables of each place."""
-    from jpeg.codec import write_jpeg
-    from utils.image import to_pillow
-
-    return lambda place, picture: (write_jpeg(to_pillow(picture), np.minimum(tables(place), 255), sampling), picture)
-
-
-def gray(quality: int, *, full: bool):
-    """Maker of gray files, of Y on 0..255 or MATLAB's Y."""
-    from dataset.degradation import luma
-    from jpeg.codec import write_jpeg
-    from jpeg.tables import standard_tables
-    from utils.image import luminance, to_pillow
-
-    def make(_place: int, picture: np.ndarray) -> tuple[bytes, np.ndarray]:
-        truth = luma(picture) if full else luminance(picture)[..., None]
-        return write_jpeg(to_pillow(truth), standard_tables(quality)[:1]), truth
-
-    return make
-
-
-def no_colour(quality: int):
-    """Maker of colour files of R = G = B."""
-    from dataset.degradation import luma
-    from jpeg.codec import write_jpeg
-    from jpeg.tables import standard_tables
-    from utils.image import to_pillow
-
-    def make(_place: int, picture: np.ndarray) -> tuple[bytes, np.ndarray]:
-        truth = np.repeat(luma(picture), 3, 2)
-        return write_jpeg(to_pillow(truth), standard_tables(quality)), truth
-
-    return make
-
-
-def text(quality: int, mode: str):
-    """Maker of pages: black text on white, the name of the place and words of this file, half of each page empty."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    from jpeg.codec import write_jpeg
-    from jpeg.tables import standard_tables
-
-    def make(place: int, picture: np.ndarray) -> tuple[bytes, np.ndarray]:
-        page = Image.new(mode, (picture.shape[1], picture.shape[0]), "white")
-        lines = [line for line in __doc__.splitlines() if line]
-        content = "\n".join(lines[place % len(lines) :] + lines)
-        area = page.crop((0, 0, page.width, page.height // 2))
-        ImageDraw.Draw(area).multiline_text((8, 8), content, fill="black", font=ImageFont.load_default(10 + place % 9))
-        page.paste(area, (0, 0))
-        truth = np.asarray(page).reshape(page.height, page.width, -1)
-        return write_jpeg(page, standard_tables(quality)[: 1 if mode == "L" else 2]), truth
-
-    return make
+    for word in words:
+        name, _, path = word.partition("=")
+        if not name or not path:
+            raise UserError(f"{option} {word!r} is not of the form NAME=PATH")
+        yield name, path
 
 
 def middle(picture: np.ndarray, side: int | None) -> np.ndarray:
@@ -245,6 +96,7 @@ def measure(case: Case, pictures, names, methods) -> dict[str, list[float]]:
     """'JPEG' -> PSNR of each picture's file, and each method -> its gains; for white pages the darkest white, too."""
     from PIL import Image
 
+    from utils.errors import UserError
     from utils.image import load_image
     from utils.metric import psnr
 
@@ -257,18 +109,22 @@ def measure(case: Case, pictures, names, methods) -> dict[str, list[float]]:
         for name, method in methods.items():
             if isinstance(method, Path):
                 mode = "L" if truth.shape[2] == 1 else "RGB"
-                restored = load_image(method / case.folder / f"{names[place]}.png", mode)
+                file = method / case.folder / f"{names[place]}.png"
+                restored = load_image(file, mode)
+                if restored.shape != truth.shape:
+                    raise UserError(f"{str(file)!r} has {restored.shape[:2]} pixels where {truth.shape[:2]} are wanted")
             else:
                 restored = method.restore_picture(stream).pixels
             found[name].append(psnr(restored, truth) - before)
             if case.family == "text on white":
-                found.setdefault(f"{name}: darkest white", []).append(int(restored[-picture.shape[0] // 4 :].min()))
+                empty = restored[-picture.shape[0] // 4 :]
+                found.setdefault(f"{name}: darkest white", []).append(int(empty.min()))
             if case.family == "R = G = B":
                 found.setdefault(f"{name}: coloured", []).append(int(np.ptp(restored, axis=2).max()))
     return found
 
 
-def row(case: Case, results, methods: list[str]) -> list[object]:
+def row(case: Case, results, methods: list[str]) -> list[str]:
     """The cells of a case."""
     found = results[case]
     cells = [case.family, case.label, f"{np.mean(found['JPEG']):.1f}"]

@@ -7,7 +7,7 @@ import numpy as np
 from jpeg.codec import Compressed
 from jpeg.color import LUMA
 from jpeg.reader import Photo
-from jpeg.tables import BLOCK, nearest_standard, network_tables
+from jpeg.tables import BLOCK, LARGEST_STEP, nearest_standard, network_tables
 from model import Model
 from utils.exif import turn
 from utils.image import pad_to_multiple
@@ -59,6 +59,8 @@ class Components:
         if tables.max() <= FINEST:
             self._note(f"left as it is: its quantization steps, 1 to {tables.max()}, leave nothing to restore")
             return pixels.astype(np.float32) if dtype == np.float32 else pixels
+        if tables.max() > LARGEST_STEP:
+            self._note(f"its quantization steps, up to {tables.max()}, are taken as {LARGEST_STEP} at most")
         if channels == 1:
             return self._gray(pixels, tables[:1], dtype)
         if channels == 4:

@@ -23,10 +23,11 @@ import dataset
 import evaluation
 import nets
 from dataset.crops import SampleKey
-from dataset.degradation import FAMILIES, FamilyCodec, check_degradation
+from dataset.degradation import FamilyCodec, check_degradation
 from dataset.store import ImageStore
 from engine import tile_side, train_one_epoch
 from jpeg.codec import Codec, get_codec
+from jpeg.random_tables import FAMILIES
 from loss import build_loss
 from model import Model
 from nets.gray import gray_arguments, gray_weights, one_global_channel

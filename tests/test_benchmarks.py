@@ -1,5 +1,6 @@
 """The benchmarks run and print the tables that README.md shows."""
 
+import json
 import os
 import subprocess
 import sys
@@ -138,3 +139,38 @@ def test_startup():
     assert [line.split(" | ")[0] for line in lines[2:4]] == ["| main.py --help", "| eval.py --help"] and len(
         lines
     ) == 14
+
+
+def test_real_jpegs(folder, tmp_path):
+    words = ["real_jpegs.py", "--gtdata", folder, "--images", 2]
+    few = ["--families", "standard", "flat", "R = G = B"]
+    lines = printed(*words, *few, "--json", tmp_path / "gains.json")
+    assert lines[0] == "| tables |  | JPEG, dB | shipped, gain | share |"
+    rows = {tuple(row[:2]): row[2:] for row in (line.strip("| ").split(" | ") for line in lines[2:])}
+    assert rows["standard", "4:2:0, 100"][1] == "+0.00 (+0.00)"  # left as it is
+    assert float(rows["standard", "4:2:0, 10"][1].split()[0]) > 1 and "share" not in rows["standard", "4:2:0, 10"]
+    assert rows["R = G = B", "4:2:0, 10"][1].endswith("R, G, B apart 0")
+    gains = json.loads((tmp_path / "gains.json").read_text())
+    assert len(gains["flat 4:4:4, 70"]["shipped"]) == 2 and len(rows) == len(gains)
+    assert float(rows["flat", "4:4:4, 70"][0]) == pytest.approx(np.mean(gains["flat 4:4:4, 70"]["JPEG"]), abs=0.06)
+
+
+def test_real_jpegs_of_another_method(folder, tmp_path):
+    words = ["real_jpegs.py", "--gtdata", folder, "--families", "R, G, B coded", "gray"]
+    printed(*words, "--write", tmp_path / "jpegs")
+    written = sorted((tmp_path / "jpegs").rglob("*.jpg"))
+    assert len(written) == 2 * 12
+    for file in written:
+        target = tmp_path / "theirs" / file.parent.name / f"{file.stem}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(file).save(target)
+    rows = [line.split(" | ")[3] for line in printed(*words, "--peer", f"theirs={tmp_path / 'theirs'}")[2:]]
+    assert rows == ["+0.00 (+0.00)"] * 12  # what they restored is the file itself
+    for bad, said in (
+        (["--peer", "theirs"], "--peer 'theirs' is not of the form NAME=PATH"),
+        (["--peer", f"theirs={tmp_path}"], "does not exist"),
+        (["--families", "colour"], "--families colour: unknown"),
+    ):
+        command = [sys.executable, ROOT / "benchmarks" / "real_jpegs.py", "--gtdata", folder, *bad]
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and said in done.stderr

@@ -164,4 +164,6 @@ def test_a_third_table_and_large_steps_are_told_as_well_as_they_can_be(photo, co
     assert np.array_equal(read.tables, tables)
     told = np.stack([np.full((8, 8), step, np.uint8) for step in (40, 200)])
     assert np.array_equal(network_tables(read.tables), told)
-    assert np.array_equal(Components(read, of(color)).restore(), color.restore(Compressed(read.pixels.copy(), told)))
+    components = Components(read, of(color))
+    assert np.array_equal(components.restore(), color.restore(Compressed(read.pixels.copy(), told)))
+    assert components.notes == ["its quantization steps, up to 301, are taken as 255 at most"]

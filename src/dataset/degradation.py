@@ -14,44 +14,26 @@ from numpy.random import Generator, Philox
 
 from jpeg.codec import Codec, Compressed, PillowCodec, jpeg_round_trip
 from jpeg.color import LUMA
-from jpeg.tables import BLOCK, FileTables, network_tables, standard_tables, tables_in_files
+from jpeg.random_tables import TABLES, choose, draw_tables
+from jpeg.tables import network_tables
 from utils.errors import UserError
 from utils.image import to_pillow
 
-TABLES = {"standard": 0.5, "files": 0.15, "between": 0.1, "random": 0.25}
-"""Family of quantization tables -> share. Half are standard, as in files; the families that are rarer there have more
-to teach than their share of files."""
 SAMPLING = {"4:2:0": 0.56, "4:4:4": 0.33, "4:2:2": 0.09, "4:4:0": 0.02}
 """Sampling -> share, about that of files in colour."""
 SIMPLE_CHROMA = 0.1
 """Share of the files with reduced chroma whose decoder repeats samples instead of interpolating them."""
 GOOD, GOOD_FROM = 0.25, 0.8
 """Share of qualities from the upper part of the range alone, and where that begins: most files are good."""
-ROUNDED = 0.2
-"""Share of standard tables some of whose steps are 1 off: a fifth of the encoders with Annex K round otherwise."""
-OTHER_CHROMA, ONE_TABLE, THIRD_TABLE = 0.05, 0.1, 0.02
-"""Shares of files whose chroma has another quality, the table of luma, or a table for Cr that Cb has not."""
 NO_COLOUR = 0.02
 """Share of crops in colour with R = G = B."""
 STUDIO_RANGE = 0.5
 """Share of gray crops that are MATLAB's Y, 16..235, as in the paper; the others are the Y of JPEG files, 0..255."""
 
-FLAT, FALLING = 0.2, 0.2
-"""Shares of random tables whose steps are all the same, and whose steps fall or hardly rise with frequency."""
-
 JPEG_Y = (*LUMA.tolist(), 0.0)
 """Weights of R, G and B in the Y of JPEG files, and what is added."""
 MATLAB_Y = (*(LUMA * 219 / 255).tolist(), 16.0)
 """Likewise of MATLAB's Y, 16..235 (ITU-R BT.601)."""
-LARGEST_STEP = 255
-LOW = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)) <= 4
-"""The low frequencies, whose steps decide how strong a table looks."""
-_ROWS, _COLUMNS = np.mgrid[:BLOCK, :BLOCK] / (BLOCK - 1)
-_COSINES = np.cos(np.pi * np.outer(np.arange(4), np.arange(BLOCK) + 0.5) / BLOCK)
-_WAVES = np.kron(_COSINES, _COSINES)
-"""16 smooth deviations of a table: 16 x 64."""
-HELD_OUT_MAKERS = frozenset({"Casio", "Fujifilm", "HP", "Kodak", "Minolta"})
-"""Makers whose tables nothing is trained on, to tell whether the kind was learnt or the list."""
 
 
 class Degraded(NamedTuple):
@@ -173,117 +155,12 @@ def build_degradation(name: str, *, qualities: tuple[int, int], mode: str, codec
     return Real(qualities, mode)
 
 
-def choose(random: Generator, shares: dict[str, float]) -> str:
-    """One of the keys, drawn by their shares, which need not add up to 1."""
-    place = random.random() * sum(shares.values())
-    for name, share in shares.items():
-        place -= share
-        if place < 0:
-            return name
-    return name
-
-
 def draw_quality(random: Generator, qualities: tuple[int, int]) -> int:
     """A quality factor of the range, more often a good one (GOOD)."""
     lowest, highest = qualities
     if random.random() < GOOD:
         lowest = round(lowest + GOOD_FROM * (highest - lowest))
     return int(random.integers(lowest, highest + 1))
-
-
-# ------------------------------------------------------------------------------------- quantization tables
-
-
-def draw_tables(random: Generator, quality: int, families: dict[str, float] = TABLES) -> np.ndarray:
-    """Tables of one of the families, about as strong as the standard ones of a quality: uint8, 2 or 3 x 8 x 8."""
-    tables = FAMILIES[choose(random, families)](random, quality)
-    if random.random() < ONE_TABLE:
-        tables[1] = tables[0]
-    if random.random() < THIRD_TABLE:
-        third = tables[1] * 2.0 ** random.uniform(-1, 1)
-        tables = np.concatenate([tables, third[None]])
-    return np.clip(np.rint(tables), 1, LARGEST_STEP).astype(np.uint8)
-
-
-def standard(random: Generator, quality: int) -> np.ndarray:
-    """Annex K scaled to a quality, now and then rounded otherwise or with another quality for chroma."""
-    tables = standard_tables(quality).astype(float)
-    if random.random() < OTHER_CHROMA:
-        tables[1] = standard_tables(int(random.integers(quality, 101)))[1]
-    if random.random() < ROUNDED:
-        tables += np.rint(random.random(tables.shape) * 1.4 - 0.7)  # 1 off in either direction for 2 of 7 steps
-    return tables
-
-
-def files(random: Generator, quality: int) -> np.ndarray:
-    """Tables that a file has, as they are or scaled to the strength of a quality."""
-    tables = _of_a_file(random)
-    return tables if random.random() < 0.5 else 2.0 ** _as_strong(random, np.log2(tables), quality)
-
-
-def between(random: Generator, quality: int) -> np.ndarray:
-    """The geometric mean, with random weights, of the tables of two files."""
-    weight = random.random()
-    logarithm = weight * np.log2(_of_a_file(random)) + (1 - weight) * np.log2(_of_a_file(random))
-    return 2.0 ** _as_strong(random, logarithm, quality)
-
-
-def smooth(random: Generator, quality: int) -> np.ndarray:
-    """Random tables, from flat to steep; chroma has the same shape or one of its own, 0.7 to 3 times as coarse."""
-    luma_steps = _as_strong(random, _smooth_shape(random)[None], quality)[0]
-    chroma = luma_steps
-    if random.random() < 0.5:
-        shape = _smooth_shape(random)
-        chroma = shape + (luma_steps - shape)[LOW].mean()
-    return 2.0 ** np.stack([luma_steps, chroma + random.uniform(-0.5, 1.6)])
-
-
-FAMILIES = {"standard": standard, "files": files, "between": between, "random": smooth}
-"""Family of tables -> its function of a generator and a quality: float64, 2 x 8 x 8, not rounded."""
-
-
-def _of_a_file(random: Generator) -> np.ndarray:
-    """The tables of one of `tables_in_files`, the commoner the more often: float64, 2 x 8 x 8, at least 1."""
-    known, cumulative = _training_tables()
-    return known[int(np.searchsorted(cumulative, random.random()))].copy()
-
-
-def _training_tables(cache: list = []) -> tuple[np.ndarray, np.ndarray]:  # noqa: B006
-    if not cache:
-        entries = [entry for entry in tables_in_files() if entry.maker not in HELD_OUT_MAKERS]
-        weights = np.sqrt([max(entry.count, 1) for entry in entries])
-        cache += [np.stack([_pair(entry) for entry in entries]), np.cumsum(weights / weights.sum())]
-    return cache[0], cache[1]
-
-
-def _pair(entry: FileTables) -> np.ndarray:
-    return np.maximum(np.stack([entry.luma, entry.luma if entry.chroma is None else entry.chroma]), 1.0)
-
-
-def _as_strong(random: Generator, logarithm: np.ndarray, quality: int) -> np.ndarray:
-    """Logarithms of tables, shifted to the mean of the standard ones of a quality at low frequencies, roughly."""
-    wanted = np.log2(standard_tables(quality)[0][LOW]).mean()
-    return logarithm + (wanted - logarithm[0][LOW].mean() + random.normal(0, 0.3))
-
-
-def _smooth_shape(random: Generator) -> np.ndarray:
-    """The logarithm of a table that rises with frequency, more or less, with a smooth deviation and noise: 8 x 8."""
-    kind, slope, power, level, capped, noisy = random.random(6)
-    if kind < FLAT:
-        return np.zeros((BLOCK, BLOCK))
-    octaves = 3 * slope - 2 if kind < FLAT + FALLING else 4.5 * slope + 0.5  # from DC to the far corner
-    tilt, at_dc, *waves = random.standard_normal(2 + len(_WAVES))
-    radius = np.hypot(_ROWS * (1 + 0.15 * tilt), _COLUMNS * (1 - 0.15 * tilt)) / np.sqrt(2)
-    shape = octaves * radius ** (0.5 + 1.5 * power) + (0.12 * np.array(waves) @ _WAVES).reshape(BLOCK, BLOCK)
-    shape[0, 0] += 0.4 * at_dc
-    if capped < 0.2:  # steps that stop growing
-        shape = np.minimum(shape, (0.5 + 0.5 * level) * shape.max())
-    if noisy < 0.3:
-        shape += 0.15 * random.standard_normal(shape.shape)
-    return shape
-
-
-# --------------------------------------------------------------------------------------------- gray
 
 
 def luma(crop: np.ndarray) -> np.ndarray:

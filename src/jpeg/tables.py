@@ -13,6 +13,10 @@ BLOCK = 8
 """Side of a DCT block, samples (ITU-T T.81, A.3.1)."""
 
 
+LARGEST_STEP = 255
+"""The largest quantization step that a network's input, one byte a step, has room for."""
+
+
 class FileTables(NamedTuple):
     """Tables that files have which are not the standard ones.
 
@@ -51,7 +55,7 @@ def network_tables(tables: np.ndarray) -> np.ndarray:
     """
     if len(tables) > 2:
         tables = np.stack([tables[0], np.rint((tables[1].astype(float) + tables[2]) / 2)])
-    return np.clip(tables, 1, 255).astype(np.uint8)
+    return np.clip(tables, 1, LARGEST_STEP).astype(np.uint8)
 
 
 def quantization_tables(image: JpegImagePlugin.JpegImageFile) -> np.ndarray:
