@@ -166,7 +166,7 @@ def training_parser() -> Parser:
     add("--validation", action="store_true", help="evaluate on --imgValidRoot after every epoch")
 
     group = parser.add_argument_group("network (published program)")
-    add("--net", default="qmar", help="qmar (QCN), qmarg (QGCN), edsr, arcnn or arcnn-FastARCNN")
+    add("--net", default="qmar", help="qmar (QCN), qmarg (QGCN), edsr, arcnn, arcnn-FastARCNN or qmar_plus (QCN+)")
     add("--n_colors", type=size, default=3, help="colour channels; 1 with --colorMode L whatever is given")
     add("--in_channel", type=count, default=0, help="input channels of QCN and QGCN; 0: pixels + quantization maps")
     add("--out_channel", type=count, default=0, help="output channels of QCN and QGCN; 0: as many as the image has")
@@ -178,7 +178,7 @@ def training_parser() -> Parser:
     group = parser.add_argument_group("data (published program)")
     add("--imgGTRoot", default="data/DIV2K/DIV2K_train_HR", metavar="FOLDER", help="training images, nested or flat")
     add("--imgValidRoot", default="data/DIV2K/DIV2K_valid_HR", metavar="FOLDER", help="validation images")
-    add("--dataloader", default="", help="jpeg, jpeg_qm or jpeg_qmg (default: the one that --net takes)")
+    add("--dataloader", default="", help="jpeg, jpeg_qm, jpeg_qmg or jpeg_qm_plus (default: that of --net)")
     add("--batchSize", type=size, default=16, help="samples a step, over all processes together")
     add("--size", type=size, default=64, help="side of the square crops, pixels")
     add("--quality", type=quality_range, default="[1,60]", help="JPEG quality factors to train on, inclusive")
@@ -218,12 +218,6 @@ def training_parser() -> Parser:
         action=argparse.BooleanOptionalAction,
         default=False,
         help="before each epoch, draw anew what is dead: features that never fire, a global branch blind to its image",
-    )
-    group.add_argument(
-        "--log_maps",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="give QCN the quantization maps a second time, as logarithms",
     )
     group.add_argument("--global_feats", type=size, default=32, help="features of QGCN's first global layer")
     group.add_argument("--global_hidden", type=size, default=1024, help="width of QGCN's global fully connected layer")

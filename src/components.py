@@ -95,7 +95,7 @@ class Components:
         top, left = (-start % BLOCK for start in self.photo.offset)
         if top or left:
             pixels = np.pad(pixels, ((top, 0), (left, 0), (0, 0)), "edge")
-        compressed = Compressed(pixels, tables)
+        compressed = Compressed(pixels, tables, self.photo.reduction)
         if self.ensemble:
             restored = self_ensemble(model, compressed, self.strength)
         else:
@@ -137,7 +137,9 @@ def self_ensemble(model: Model, compressed: Compressed, strength: float = 1.0) -
     total = np.zeros(padded.shape, np.float32)
     for orientation in range(1, 9):
         turned = np.ascontiguousarray(turn(padded, orientation))
-        tables = compressed.tables.swapaxes(1, 2) if orientation > 4 else compressed.tables
+        tables, reduction = compressed.tables, compressed.reduction
+        if orientation > 4:
+            tables, reduction = np.ascontiguousarray(tables.swapaxes(1, 2)), reduction[::-1]
         back = {6: 8, 8: 6}.get(orientation, orientation)
-        total += turn(model.restore(Compressed(turned, np.ascontiguousarray(tables)), strength=strength), back)
+        total += turn(model.restore(Compressed(turned, tables, reduction), strength=strength), back)
     return (total / 8)[:height, :width]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dataset import Loader
+from dataset import Loader, takes_tables
 from dataset.crops import Batch, Samples
 from dataset.jpeg import scale, unscale
 from jpeg.codec import Compressed
@@ -64,7 +64,7 @@ def train_one_epoch(
             # several processes add their gradients up once a step
             alone = network.no_sync() if number < len(parts) and hasattr(network, "no_sync") else nullcontext()
             with alone:
-                whole = loader.whole_image(part.compressed)
+                whole = loader.whole_image(part.compressed, part.reductions)
                 inputs = loader.network_input(part.compressed, part.tables, whole)
                 with autocast:
                     restored = network(inputs)
@@ -132,9 +132,10 @@ def restored_tiles(
     height, width = compressed.pixels.shape[:2]
     tables = torch.tensor(compressed.tables)[None].to(device)
     halo = tile_halo(network)
-    multiple = BLOCK if loader.TABLES else HALF
+    multiple = BLOCK if takes_tables(loader) else HALF
     network.eval()
-    whole = loader.whole_image(_batch_of_one(compressed.pixels).to(device))
+    reductions = torch.tensor([compressed.reduction], dtype=torch.uint8, device=device)
+    whole = loader.whole_image(_batch_of_one(compressed.pixels).to(device), reductions)
     rows_above = compressed.pixels[:0]
     for top in range(0, height, tile):
         above = len(rows_above)

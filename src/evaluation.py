@@ -47,7 +47,7 @@ DATASETS = {
 """Data set -> where its images may lie under --dataroot; the first that exists is used. None holds other images, too
 (a release's training or distorted ones)."""
 
-SCRIPTS = {"jpeg": "eval.py", "jpeg_qm": "eval_qm.py", "jpeg_qmg": "eval_qmg.py"}
+SCRIPTS = {"jpeg": "eval.py", "jpeg_qm": "eval_qm.py", "jpeg_qm_plus": "eval_qm.py", "jpeg_qmg": "eval_qmg.py"}
 """A network's loader -> the script that evaluates it."""
 
 HEADERS = {"psnr": "PSNR", "ssim": "SSIM", "psnr_b": "PSNR-B"}
@@ -70,7 +70,7 @@ def restore_compressed(model: Model, compressed: Compressed) -> np.ndarray:
     even = np.s_[: height - height % 2, : width - width % 2]
     restored = compressed.pixels.copy()
     if restored[even].size:
-        restored[even] = to_bytes(model.restore(Compressed(compressed.pixels[even], compressed.tables)))
+        restored[even] = to_bytes(model.restore(compressed._replace(pixels=compressed.pixels[even])))
     return restored
 
 
@@ -270,7 +270,7 @@ def open_model(options: Namespace, loader: str) -> Model | None:
         memory=options.memory,
     )
     needed = SCRIPTS[model.loader]
-    if model.loader != loader:
+    if needed != SCRIPTS[loader]:
         raise UserError(f"{path!r} holds {model.title}, which {SCRIPTS[loader]} does not evaluate: use {needed}")
     return model
 

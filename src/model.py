@@ -76,7 +76,7 @@ class Model:
     @property
     def takes_tables(self) -> bool:
         """Whether quantization maps are among its input."""
-        return dataset.get_loader(self.loader).TABLES
+        return dataset.takes_tables(dataset.get_loader(self.loader))
 
     @property
     def color_mode(self) -> str:

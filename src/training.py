@@ -30,6 +30,7 @@ from jpeg.codec import Codec, get_codec
 from jpeg.random_tables import FAMILIES
 from loss import build_loss
 from model import Model
+from nets import qmar_plus
 from nets.gray import gray_arguments, gray_weights, one_global_channel
 from nets.revive import revive
 from optimizer import build_optimizer
@@ -52,7 +53,7 @@ REVIVAL = 64
 
 ARCHITECTURE = (
     "net", "n_colors", "in_channel", "out_channel", "in_glo_channel", "n_resblocks", "n_feats", "res_scale",
-    "global_feats", "global_hidden", "log_maps", "colorMode", "dataloader",
+    "global_feats", "global_hidden", "colorMode", "dataloader",
 )  # fmt: skip
 """Options that make the network, which a resumed run can't change."""
 
@@ -137,11 +138,7 @@ def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict
 def _options_of(content: dict[str, Any]) -> str:
     """The options of the command line that build a checkpoint's network."""
     options = {"net": content["net"]} | content["arguments"]
-    words = [
-        f"--{name}" if value is True else f"--{name} {value}"
-        for name, value in options.items()
-        if not name.endswith(("channel", "channels"))
-    ]
+    words = [f"--{name} {value}" for name, value in options.items() if not name.endswith(("channel", "channels"))]
     gray = checkpoint.image_channels(content) == 1  # colour weights may become gray ones, but not the other way
     return " ".join(words + ["--colorMode L"] * gray)
 
@@ -170,7 +167,7 @@ class Training:
             raise UserError(f"--precision {options.precision!r} is unknown: choose fp32 or bf16")
         kind = nets.kind(options.net)
         options.dataloader = options.dataloader or kind.loader
-        tables = dataset.table_channels(options.dataloader, options.colorMode)
+        tables = dataset.map_channels(options.dataloader, options.colorMode)
         if options.dataloader != kind.loader:
             raise UserError(f"--net {options.net} takes --dataloader {kind.loader}, not {options.dataloader}")
         channels = COLOR_MODES[options.colorMode]
@@ -217,12 +214,18 @@ class Training:
         same_kind = nets.kind(content["net"]) == nets.kind(self.options.net)
         if same_kind and arguments == self.arguments:
             self.network.load_state_dict(weights)
-        elif same_kind and {**arguments, "log_maps": True} == self.arguments:
-            self.network.load_state_dict(nets.qmar.with_log_maps(weights, arguments))
+        elif self._is_plus_of(content):
+            self.network.load_state_dict(qmar_plus.weights_of_qcn(weights, self.arguments["in_channel"]))
         elif same_kind and gray_arguments(arguments) == self.arguments:
             self.network.load_state_dict(gray_weights(weights))
         else:
             raise UserError(f"--pretrained {path!r} takes the options of its network: {_options_of(content)}")
+
+    def _is_plus_of(self, content: dict[str, Any]) -> bool:
+        """Whether the network is a QCN+ and a checkpoint holds the QCN with the same options."""
+        kinds = nets.kind(self.options.net), nets.kind(content["net"])
+        same = {**content["arguments"], "in_channel": self.arguments.get("in_channel")} == self.arguments
+        return kinds == (nets.NETWORKS["qmar_plus"], nets.NETWORKS["qmar"]) and same
 
     def _load_training(self, state: dict[str, Any]) -> None:
         """Go on from the training state of a checkpoint."""
@@ -398,7 +401,9 @@ class Training:
         keys = [SampleKey(self.progress.epoch, index, int(image), 1.0) for index, image in enumerate(order)]
         batch = self.batches.dataset.__getitems__(keys).to(self.device)
         loader = dataset.get_loader(self.options.dataloader)
-        inputs = loader.network_input(batch.compressed, batch.tables, loader.whole_image(batch.compressed))
+        inputs = loader.network_input(
+            batch.compressed, batch.tables, loader.whole_image(batch.compressed, batch.reductions)
+        )
         before = {name: weight.clone() for name, weight in self.network.state_dict().items()}
         names = revive(self.network, inputs, torch.Generator().manual_seed(self.options.seed + self.progress.epoch))
         state = self.network.state_dict()

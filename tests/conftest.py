@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import dataset
 import nets
 import program
 from backends.runner import NO_REPORTS
@@ -58,9 +59,8 @@ def network_arguments(name: str, channels: int = 3, **changes) -> dict:
     """Constructor arguments of a tiny network of a kind."""
     if name.startswith("arcnn"):
         return {"channels": channels}
-    tables = 0 if name == "edsr" else 2 if channels == 3 else 1
     arguments = {
-        "in_channel": channels + tables,
+        "in_channel": channels + dataset.get_loader(nets.kind(name).loader).MAPS[channels],
         "out_channel": channels,
         "n_feats": 24,
         "n_resblocks": 2,

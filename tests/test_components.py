@@ -11,7 +11,7 @@ from conftest import network_arguments
 from PIL import Image
 
 import nets
-from components import Components, is_gray
+from components import Components, is_gray, self_ensemble
 from dataset.degradation import luma
 from engine import to_bytes
 from jpeg.codec import Compressed, write_jpeg
@@ -25,14 +25,14 @@ from utils.image import to_pillow
 CPU = torch.device("cpu")
 
 
-def near_identity(channels):
-    """A tiny QCN that changes its input a little, tables included, and has learnt from real degradations."""
+def near_identity(channels, name="qmar"):
+    """A tiny network that changes its input a little, tables included, and has learnt from real degradations."""
     torch.manual_seed(0)
-    network = nets.build("qmar", network_arguments("qmar", channels))
+    network = nets.build(name, network_arguments(name, channels))
     network.initialise_identity()
     for parameter in network.parameters():
         parameter.data += 0.01 * torch.randn_like(parameter)
-    return Model(network.eval(), "qmar", channels, CPU, 512, f"qmar_{channels}", "real")
+    return Model(network.eval(), name, channels, CPU, 512, f"{name}_{channels}", "real")
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,8 @@ def test_one_level_of_chroma_is_no_colour_and_two_are():
 def test_components_coded_as_colours_go_through_the_gray_network_with_their_own_tables(photo, color, gray):
     read = read_photo(encoded(photo[:40, :48], quality=50, keep_rgb=True, subsampling=0))
     assert not read.transformed and read_photo(encoded(photo[:40, :48])).transformed
+    opened = Image.open(BytesIO(encoded(photo[:40, :48], quality=50, keep_rgb=True, subsampling=0)))
+    assert not read_photo(opened).transformed and read_photo(Image.open(BytesIO(encoded(photo[:40, :48])))).transformed
     tables = np.stack([np.full((8, 8), step, np.uint16) for step in (10, 30, 60)])
     photo_read = replace(read, tables=tables)
     found = Components(photo_read, of(color, gray)).restore()
@@ -167,3 +169,32 @@ def test_a_third_table_and_large_steps_are_told_as_well_as_they_can_be(photo, co
     components = Components(read, of(color))
     assert np.array_equal(components.restore(), color.restore(Compressed(read.pixels.copy(), told)))
     assert components.notes == ["its quantization steps, up to 301, are taken as 255 at most"]
+
+
+@pytest.mark.parametrize(("sampling", "reduction"), [("4:4:4", (1, 1)), ("4:2:2", (1, 2)), ("4:2:0", (2, 2))])
+def test_qcn_plus_is_told_how_chroma_was_sampled(photo, sampling, reduction):
+    plus = near_identity(3, "qmar_plus")
+    content = encoded(photo[:40, :48], quality=30, subsampling=sampling)
+    read = read_photo(content)
+    assert read.reduction == reduction == read_photo(Image.open(BytesIO(content))).reduction
+    found = {
+        told: plus.restore(Compressed(read.pixels.copy(), standard_tables(30), told))
+        for told in ((1, 1), (1, 2), (2, 2))
+    }
+    assert np.array_equal(Components(read, of(plus)).restore(), found[reduction])
+    assert len({pixels.tobytes() for pixels in found.values()}) == 3
+
+
+def test_the_self_ensemble_turns_the_sampling_with_the_picture(photo):
+    plus = near_identity(3, "qmar_plus")
+    pixels = np.ascontiguousarray(photo[:24, :40])
+    expected = []
+    for turns in range(4):
+        for mirror in (False, True):
+            turned = np.rot90(pixels[:, ::-1] if mirror else pixels, turns)
+            tables = standard_tables(20).swapaxes(1, 2) if turns % 2 else standard_tables(20)
+            told = (2, 1) if turns % 2 else (1, 2)
+            result = np.rot90(plus.restore(Compressed(turned.copy(), tables.copy(), told)), -turns)
+            expected.append(result[:, ::-1] if mirror else result)
+    result = self_ensemble(plus, Compressed(pixels, standard_tables(20), (1, 2)))
+    assert np.abs(result - np.mean(expected, 0)).max() < 1e-3

@@ -42,7 +42,8 @@ def test_a_sample_is_a_crop_turned_then_compressed(photo):
     samples = data(photo)
     places, qualities, turns = set(), set(), set()
     for index in range(60):
-        pixels, tables, crop = samples[SampleKey(0, index, 0, 1.0)]
+        pixels, tables, reduction, crop = samples[SampleKey(0, index, 0, 1.0)]
+        assert reduction.tolist() == [2, 2]
         found = [
             (turn, top, left)
             for turn in range(8)
@@ -73,7 +74,7 @@ def test_a_sample_depends_on_seed_and_key_alone(photo):
     again[SampleKey(0, 0, 0, 1.0)]
     assert all(np.array_equal(a, b) for a, b in zip(first, again[key], strict=True))
     for other in (data(photo, seed=1)[key], data(photo)[key._replace(epoch=4)], data(photo)[key._replace(index=18)]):
-        assert not np.array_equal(first[2], other[2])
+        assert not np.array_equal(first.ground_truth, other.ground_truth)
 
 
 def test_published_samples_are_those_of_before_there_was_a_choice(photo):
@@ -81,7 +82,7 @@ def test_published_samples_are_those_of_before_there_was_a_choice(photo):
     samples = data(photo, images=images, seed=7, degradation=Published((1, 100), "RGB", PillowCodec()))
     digest = hashlib.sha256()
     for index in range(50):
-        _, tables, crop = samples[SampleKey(index % 3, index, index % 2, 1.0)]
+        _, tables, _, crop = samples[SampleKey(index % 3, index, index % 2, 1.0)]
         digest.update(tables.tobytes() + crop.tobytes())
     assert digest.hexdigest()[:16] == "e891ccaf01bf6510"
 
@@ -97,6 +98,7 @@ def test_real_samples_depend_on_seed_and_key_alone(photo, mode):
     channels = 3 if mode == "RGB" else 1
     assert batch.compressed.shape == batch.ground_truth.shape == (20, 64, 64, channels)
     assert batch.tables.shape == (20, min(channels, 2), 8, 8) and batch.tables.min() >= 1
+    assert batch.reductions.shape == (20, 2) and len({tuple(pair) for pair in batch.reductions.tolist()}) > 1
     assert len({tables.tobytes() for tables in batch.tables}) > 15
 
 
@@ -107,7 +109,7 @@ def test_a_batch_is_uint8_and_holds_its_samples(photo):
     assert batch.compressed.dtype == batch.tables.dtype == batch.ground_truth.dtype == torch.uint8
     assert batch.compressed.shape == (4, 3, 64, 64) and batch.tables.shape == (4, 2, 8, 8)
     assert batch.weights.tolist() == [0.5] * 4
-    assert np.array_equal(batch.ground_truth[3].permute(1, 2, 0), samples[keys[3]][2])
+    assert np.array_equal(batch.ground_truth[3].permute(1, 2, 0), samples[keys[3]].ground_truth)
 
 
 def test_disjoint_crops_are_counted():

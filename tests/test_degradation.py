@@ -17,7 +17,7 @@ from dataset.degradation import (
     luma,
     to_gray,
 )
-from jpeg.codec import Ijg9Codec, PillowCodec, jpeg_round_trip, write_jpeg
+from jpeg.codec import SUBSAMPLING, Ijg9Codec, PillowCodec, jpeg_round_trip, write_jpeg
 from jpeg.color import LUMA
 from jpeg.markers import read_structure
 from jpeg.random_tables import choose
@@ -116,14 +116,15 @@ def test_good_qualities_are_drawn_more_often():
 
 def test_a_sample_is_its_ground_truth_compressed(crop):
     real = Real((10, 90), "RGB")
-    gray = 0
+    gray, reductions = 0, set()
     for index in range(400):
-        pixels, tables, truth = real(crop, 0, Philox(key=index))
+        pixels, tables, reduction, truth = real(crop, 0, Philox(key=index))
+        reductions.add(tuple(reduction.tolist()))
         assert pixels.shape == truth.shape == crop.shape and tables.shape == (2, 8, 8) and psnr(pixels, truth) > 15
         colourless = not np.ptp(truth, axis=2).any()
         assert colourless or np.array_equal(truth, crop)
         gray += colourless
-    assert 1 <= gray <= 20
+    assert 1 <= gray <= 20 and reductions == set(SUBSAMPLING.values())
 
 
 def test_a_third_table_is_told_as_the_mean_of_both():
@@ -149,6 +150,7 @@ def test_validation_compresses_a_picture_always_alike(photo):
     first, second = (codec.compress(photo[:64, :64], quality) for quality in (10, 90))
     assert np.array_equal(first.pixels, second.pixels) and np.array_equal(first.tables, second.tables)
     assert not np.array_equal(first.tables, codec.compress(photo[64:128, :64], 10).tables)
+    assert first.reduction in SUBSAMPLING.values()
     gray = codec.compress(np.ascontiguousarray(photo[:64, :64, :1]), 10)
     assert gray.pixels.shape == (64, 64, 1) and gray.tables.shape == (1, 8, 8)
 

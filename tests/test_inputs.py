@@ -7,6 +7,7 @@ from skimage.transform import resize
 
 import dataset
 from dataset.jpeg import scale, unscale
+from dataset.jpeg_qm_plus import log_scale
 from jpeg.codec import PillowCodec
 from utils.errors import UserError
 
@@ -29,13 +30,40 @@ def test_pixels_come_first_then_luminance_then_chrominance(photo, channels, load
     x = dataset.get_loader(loader).network_input(*tensors(compressed), None)[0]
     assert (
         x.shape == (planes, 24, 40)
-        and dataset.table_channels(loader, "RGB" if channels == 3 else "L") == planes - channels
+        and dataset.map_channels(loader, "RGB" if channels == 3 else "L") == planes - channels
     )
     for c in range(channels):
         assert np.allclose(x[c], (compressed.pixels[..., c] / 255 - 0.5) / 0.5, atol=1e-6)
     for i in range(planes - channels):
         expected = np.tile(compressed.tables[i], (3, 5))
         assert np.allclose(x[channels + i], (expected / 255 - 0.5) / 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("reduction", [(1, 1), (2, 1), (1, 2), (2, 2)])
+def test_qcn_plus_gets_the_logarithms_of_the_maps_and_the_sampling_besides(photo, channels, reduction):
+    compressed = PillowCodec().compress(photo[:24, :40, :channels], 20)
+    pixels, tables = tensors(compressed)
+    plus = dataset.get_loader("jpeg_qm_plus")
+    x = plus.network_input(pixels, tables, plus.whole_image(pixels, torch.tensor([reduction], dtype=torch.uint8)))[0]
+    plain = dataset.get_loader("jpeg_qm").network_input(pixels, tables, None)[0]
+    count = {3: 2, 1: 1}[channels]
+    assert x.shape == (channels + dataset.map_channels("jpeg_qm_plus", "RGB" if channels == 3 else "L"), 24, 40)
+    assert torch.equal(x[: channels + count], plain)
+    for i in range(count):
+        expected = np.tile(np.log2(compressed.tables[i].astype(float)) / 4 - 1, (3, 5))
+        assert np.allclose(x[channels + count + i], expected, atol=1e-6)
+    if channels == 3:
+        rows, columns = (1 if by == 2 else -1 for by in reduction)
+        assert (x[-2] == rows).all() and (x[-1] == columns).all()
+        default = plus.network_input(pixels, tables, plus.whole_image(pixels))[0]
+        assert torch.equal(default, x) == (reduction == (2, 2))
+
+
+def test_logarithms_lie_where_the_pixels_do():
+    steps = torch.tensor([1, 2, 16, 128, 255], dtype=torch.uint8)
+    expected = torch.tensor([-1, -0.75, 0, 0.75, 0.9986])
+    torch.testing.assert_close(log_scale(steps), expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (301, 97), (40, 200)])

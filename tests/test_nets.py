@@ -11,8 +11,7 @@ from torch.nn import functional
 
 import nets
 import params
-from dataset.jpeg import scale
-from nets import arcnn, base, edsr, qmar, qmarg
+from nets import arcnn, base, edsr, qmar, qmar_plus, qmarg
 from nets.gray import gray_arguments, gray_weights, one_global_channel
 from optimizer import build_optimizer
 from utils.errors import UserError
@@ -73,7 +72,7 @@ def test_the_global_branch_has_its_published_share():
 
 
 def test_names_that_users_type_and_files_hold_are_frozen():
-    assert list(nets.NETWORKS) == ["qmar", "qmarg", "edsr", "arcnn", "arcnn-FastARCNN"]
+    assert list(nets.NETWORKS) == ["qmar", "qmarg", "edsr", "arcnn", "arcnn-FastARCNN", "qmar_plus"]
     assert nets.kind("arcnn-FastARCNN").network is arcnn.FastARCNN
     assert nets.kind("qmar-Net").network is qmar.Net
     classes = (qmar.Net, qmarg.Net, edsr.Net, arcnn.ARCNN, arcnn.FastARCNN, base.Residual_Block)
@@ -347,31 +346,29 @@ def test_gray_weights_do_to_a_gray_image_what_the_colour_network_does_to_equal_c
     assert torch.allclose(gray(pair(of_gray)), expected, atol=1e-5)
 
 
-def test_logarithms_of_maps_are_further_inputs_of_the_first_layer():
-    steps = torch.tensor([1, 2, 16, 128, 255], dtype=torch.uint8)
-    logarithms = qmar.log_maps(scale(steps))
-    assert torch.allclose(logarithms[:4], torch.tensor([-1, -0.75, 0, 0.75]), atol=1e-5) and 0.99 < logarithms[4] < 1
-    arguments = network_arguments("qmar") | {"log_maps": True}
+@pytest.mark.parametrize("channels", [3, 1])
+def test_qcn_plus_starts_from_a_qcn_as_that_qcn(channels):
     torch.manual_seed(1)
-    network, plain = nets.build("qmar", arguments), nets.build("qmar", network_arguments("qmar"))
-    assert network.conv_input.in_channels == 7 and network.state_dict().keys() == plain.state_dict().keys()
-    x = torch.rand(1, 5, 16, 16) * 2 - 1
-    explicit = edsr.Net(**(network_arguments("qmar") | {"in_channel": 7}))
-    explicit.load_state_dict(network.state_dict())
-    assert torch.equal(network(x), explicit(torch.cat([x, qmar.log_maps(x[:, 3:])], 1)))
-    network.load_state_dict(qmar.with_log_maps(plain.state_dict(), network_arguments("qmar")))
-    assert torch.allclose(network(x), plain(x), atol=1e-6)
+    plain = nets.build("qmar", network_arguments("qmar", channels))
+    arguments = network_arguments("qmar_plus", channels)
+    plus = nets.build("qmar_plus", arguments)
+    assert plus.conv_input.in_channels == {3: 9, 1: 3}[channels]
+    assert plus.state_dict().keys() == plain.state_dict().keys()
+    plus.load_state_dict(qmar_plus.weights_of_qcn(plain.state_dict(), arguments["in_channel"]))
+    x = torch.rand(1, arguments["in_channel"], 16, 16) * 2 - 1
+    assert torch.allclose(plus(x), plain(x[:, : plain.conv_input.in_channels]), atol=1e-6)
 
 
-def test_the_gray_network_of_one_with_logarithms_has_them_too():
+def test_the_gray_network_of_a_qcn_plus_does_the_same_but_for_sampling():
     torch.manual_seed(3)
-    arguments = network_arguments("qmar") | {"log_maps": True}
-    colour, gray = nets.build("qmar", arguments), nets.build("qmar", gray_arguments(arguments))
+    arguments = network_arguments("qmar_plus")
+    colour, gray = nets.build("qmar_plus", arguments), nets.build("qmar_plus", gray_arguments(arguments))
+    assert gray.conv_input.in_channels == 3
     gray.load_state_dict(gray_weights(colour.state_dict()))
-    pixels, table = torch.rand(2, 1, 16, 24), torch.rand(2, 1, 16, 24)
-    of_colour = torch.cat([pixels.expand(-1, 3, -1, -1), table.expand(-1, 2, -1, -1)], 1)
-    expected = colour(of_colour).mean(1, keepdim=True)
-    assert torch.allclose(gray(torch.cat([pixels, table], 1)), expected, atol=1e-5)
+    pixels, table, logarithm = torch.rand(3, 2, 1, 16, 24)
+    both = [plane.expand(-1, 2, -1, -1) for plane in (table, logarithm, torch.zeros_like(table))]
+    expected = colour(torch.cat([pixels.expand(-1, 3, -1, -1), *both], 1)).mean(1, keepdim=True)
+    assert torch.allclose(gray(torch.cat([pixels, table, logarithm], 1)), expected, atol=1e-5)
 
 
 def test_ar_cnn_and_gray_networks_have_no_gray_network_beside_them():

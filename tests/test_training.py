@@ -272,17 +272,21 @@ def test_pretrained_weights_are_the_start(call, folder_of_photos, make_checkpoin
     refused(train(call, folder_of_photos, "--pretrained", "none.pth", savedir="other"), "none.pth", "does not exist")
 
 
-def test_logarithms_of_maps_may_be_added_to_pretrained_weights(call, folder_of_photos, make_checkpoint):
+def test_a_qcn_plus_may_start_from_a_qcn(call, folder_of_photos, make_checkpoint):
     path = make_checkpoint("qmar", n_feats=8, n_resblocks=1)
     words = ["--nEpochs", 1, "--samples_per_epoch", 4, "--lr", 1e-12]
-    assert train(call, folder_of_photos, *words, "--log_maps", "--pretrained", path).code == 0
+    assert train(call, folder_of_photos, *words, "--pretrained", path, net="qmar_plus").code == 0
     before, after = checkpoint.load(path), checkpoint.load("checkpoint/run/model_last.pth")
-    assert after["arguments"] == before["arguments"] | {"log_maps": True}
-    x = torch.rand(1, 5, 32, 32) * 2 - 1
-    first, second = (checkpoint.build_network(content)(x) for content in (before, after))
-    assert torch.allclose(first, second, atol=1e-5)
-    refused(train(call, folder_of_photos, "--pretrained", "checkpoint/run/model_last.pth", savedir="b"), "--log_maps")
-    refused(train(call, folder_of_photos, "--log_maps", net="qmarg", savedir="c"), "--log_maps is for QCN")
+    assert (after["net"], after["arguments"]["in_channel"]) == ("qmar_plus", 9)
+    x = torch.rand(1, 9, 32, 32) * 2 - 1
+    first, second = (checkpoint.build_network(content) for content in (before, after))
+    assert torch.allclose(first(x[:, :5]), second(x), atol=1e-5)
+    plus = "checkpoint/run/model_last.pth"
+    refused(train(call, folder_of_photos, "--pretrained", plus, savedir="b"), "--net qmar_plus")
+    other = make_checkpoint("qmar", n_feats=16)
+    refused(train(call, folder_of_photos, "--pretrained", other, net="qmar_plus", savedir="b"), "--n_feats 16")
+    edsr = make_checkpoint("edsr", n_feats=8, n_resblocks=1)
+    refused(train(call, folder_of_photos, "--pretrained", edsr, net="qmar_plus", savedir="b"), "--net edsr")
 
 
 def test_a_checkpoint_says_what_it_has_learnt_from(call, folder_of_photos, make_checkpoint):

@@ -22,7 +22,7 @@ INPUTS = ("x", "global_image")
 OUTPUT = "restored"
 
 DEEP = ("downscale", "residual", "conv_mid", "upscale")
-INT8_PARTS = {"qmar": DEEP, "edsr": DEEP, "qmarg": ("residual1", "residual2")}
+INT8_PARTS = {"qmar": DEEP, "qmar_plus": DEEP, "edsr": DEEP, "qmarg": ("residual1", "residual2")}
 """Network -> its children that may be computed in 8 bits: they make the correction, others carry the pixels.
 
 In QCN and EDSR the pixels pass over the full-resolution skip, in QGCN, which has none, through every layer but the

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader
 
-from dataset import jpeg, jpeg_qm, jpeg_qmg
+from dataset import jpeg, jpeg_qm, jpeg_qm_plus, jpeg_qmg
 from dataset.crops import CompressedCrops, Samples, StepSampler, disjoint_crops
 from dataset.degradation import build_degradation
 from dataset.store import ImageStore
@@ -22,7 +22,7 @@ from jpeg.tables import BLOCK
 from utils.errors import UserError
 from utils.image import COLOR_MODES, image_files
 
-LOADERS = {"jpeg": jpeg, "jpeg_qm": jpeg_qm, "jpeg_qmg": jpeg_qmg}
+LOADERS = {"jpeg": jpeg, "jpeg_qm": jpeg_qm, "jpeg_qmg": jpeg_qmg, "jpeg_qm_plus": jpeg_qm_plus}
 """Name on the command line -> module, a `Loader`."""
 
 log = logging.getLogger("train")
@@ -32,13 +32,18 @@ class Loader(Protocol):
     """What the modules of LOADERS offer: the one way to assemble a network's input, in training and elsewhere.
 
     Attributes:
-        TABLES: whether the network takes quantization tables.
+        MAPS: channels of an image -> planes beside the pixels; without any the tables are not used.
     """
 
-    TABLES: bool
+    MAPS: dict[int, int]
 
-    def whole_image(self, compressed: torch.Tensor) -> Any:
-        """What the whole image (uint8, B x C x H x W) contributes to the input of each of its parts."""
+    def whole_image(self, compressed: torch.Tensor, reductions: torch.Tensor | None = None) -> Any:
+        """What the whole image contributes to the input of each of its parts.
+
+        Args:
+            compressed: uint8, B x C x H x W.
+            reductions: uint8, B x 2, by how much rows and columns of chroma are reduced; None stands for 4:2:0.
+        """
 
     def network_input(self, compressed: torch.Tensor, tables: torch.Tensor, whole: Any) -> Any:
         """The argument of the network for an image or a part of it that starts at whole blocks.
@@ -50,9 +55,14 @@ class Loader(Protocol):
         """
 
 
-def table_channels(loader: str, mode: str) -> int:
-    """Quantization maps that go into a network: 2 in colour, 1 in gray, 0 for a loader without tables."""
-    return (2 if COLOR_MODES[mode] == 3 else 1) if get_loader(loader).TABLES else 0
+def map_channels(loader: str, mode: str) -> int:
+    """Planes that go into a network beside the pixels of a colour mode."""
+    return get_loader(loader).MAPS[COLOR_MODES[mode]]
+
+
+def takes_tables(loader: Loader) -> bool:
+    """Whether quantization maps are part of the input, which wants whole blocks then."""
+    return any(loader.MAPS.values())
 
 
 def get_loader(name: str) -> Loader:
@@ -90,7 +100,7 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
     Raises:
         UserError: if no image is large enough, or options contradict each other.
     """
-    if get_loader(options.dataloader).TABLES and options.size % BLOCK:
+    if takes_tables(get_loader(options.dataloader)) and options.size % BLOCK:
         raise UserError(f"--size {options.size} is not a multiple of {BLOCK}, which quantization maps need")
     if options.size % 2:
         raise UserError(f"--size {options.size} is odd: the networks need an even size")

@@ -31,12 +31,14 @@ class Batch(NamedTuple):
     Attributes:
         compressed: uint8, B x C x size x size.
         tables: uint8, B x T x 8 x 8.
+        reductions: uint8, B x 2, by how much rows and columns of chroma are reduced.
         ground_truth: uint8, B x C x size x size.
         weights: float32, B; the loss of the step is their product with the samples' losses, averaged over processes.
     """
 
     compressed: torch.Tensor
     tables: torch.Tensor
+    reductions: torch.Tensor
     ground_truth: torch.Tensor
     weights: torch.Tensor
 
@@ -47,12 +49,14 @@ class Samples(NamedTuple):
     Attributes:
         compressed: uint8, B x size x size x C.
         tables: uint8, B x T x 8 x 8.
+        reductions: uint8, B x 2, by how much rows and columns of chroma are reduced.
         ground_truth: uint8, B x size x size x C.
         weights: float32, B.
     """
 
     compressed: np.ndarray
     tables: np.ndarray
+    reductions: np.ndarray
     ground_truth: np.ndarray
     weights: np.ndarray
 
@@ -61,8 +65,9 @@ class Samples(NamedTuple):
         tensors = [torch.from_numpy(array) for array in self]
         if device.type == "cuda":
             tensors = [tensor.pin_memory() for tensor in tensors]
-        compressed, tables, ground_truth, weights = (tensor.to(device, non_blocking=True) for tensor in tensors)
-        return Batch(compressed.permute(0, 3, 1, 2), tables, ground_truth.permute(0, 3, 1, 2), weights)
+        batch = Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+        compressed, ground_truth = (pixels.permute(0, 3, 1, 2) for pixels in (batch.compressed, batch.ground_truth))
+        return batch._replace(compressed=compressed, ground_truth=ground_truth)
 
 
 class CompressedCrops(Dataset):
@@ -81,7 +86,7 @@ class CompressedCrops(Dataset):
         self.images, self.size, self.seed, self.degradation = images, size, seed, degradation
 
     def __getitem__(self, key: SampleKey) -> Degraded:
-        """The compressed crop, its tables and the ground truth."""
+        """The sample of a key."""
         # Counter-based: four numbers of 64 bits a sample, without the cost of seeding a generator for each.
         bits = np.random.Philox(key=self.seed, counter=[0, 0, key.index, key.epoch])
         row, column, turn, draw = bits.random_raw(4).tolist()
@@ -93,8 +98,8 @@ class CompressedCrops(Dataset):
 
     def __getitems__(self, keys: list[SampleKey]) -> Samples:
         """A whole batch at once, as the loader asks for it."""
-        compressed, tables, crops = (_stacked(arrays) for arrays in zip(*map(self.__getitem__, keys), strict=True))
-        return Samples(compressed, tables, crops, np.array([key.weight for key in keys], np.float32))
+        stacked = (_stacked(arrays) for arrays in zip(*map(self.__getitem__, keys), strict=True))
+        return Samples(*stacked, np.array([key.weight for key in keys], np.float32))
 
 
 def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 from numpy.random import Generator, Philox
 
-from jpeg.codec import Codec, Compressed, PillowCodec, jpeg_round_trip
+from jpeg.codec import SUBSAMPLING, Codec, Compressed, PillowCodec, jpeg_round_trip
 from jpeg.color import LUMA
 from jpeg.random_tables import TABLES, choose, draw_tables
 from jpeg.tables import network_tables
@@ -37,10 +37,18 @@ MATLAB_Y = (*(LUMA * 219 / 255).tolist(), 16.0)
 
 
 class Degraded(NamedTuple):
-    """A sample: all uint8, size x size x C, but ``tables``, T x 8 x 8 as a network sees them."""
+    """A sample, uint8.
+
+    Attributes:
+        pixels: size x size x C, decoded.
+        tables: T x 8 x 8, as a network sees them.
+        reduction: 2, by how much rows and columns of chroma are reduced.
+        ground_truth: size x size x C.
+    """
 
     pixels: np.ndarray
     tables: np.ndarray
+    reduction: np.ndarray
     ground_truth: np.ndarray
 
 
@@ -77,7 +85,7 @@ class Published:
         """The crop at one of the qualities; ``bits`` are not used."""
         lowest, highest = self.qualities
         compressed = self.codec.compress(crop, lowest + draw % (highest - lowest + 1))
-        return Degraded(*compressed, crop)
+        return Degraded(compressed.pixels, compressed.tables, np.array(compressed.reduction, np.uint8), crop)
 
 
 class Real:
@@ -114,7 +122,7 @@ class Real:
         sampling = choose(random, self.sampling)
         simple = random.random() < SIMPLE_CHROMA
         pixels = jpeg_round_trip(crop, tables, sampling, simple_chroma=simple)
-        return Degraded(pixels, network_tables(tables), crop)
+        return Degraded(pixels, network_tables(tables), np.array(SUBSAMPLING[sampling], np.uint8), crop)
 
 
 class FamilyCodec:
@@ -133,7 +141,9 @@ class FamilyCodec:
         random = np.random.default_rng(crc32(np.ascontiguousarray(pixels)))
         tables = draw_tables(random, draw_quality(random, self.qualities), {self.name: 1.0})
         tables = tables[: 1 if pixels.shape[2] == 1 else None]
-        return Compressed(jpeg_round_trip(pixels, tables, choose(random, SAMPLING)), network_tables(tables))
+        sampling = choose(random, SAMPLING)
+        decoded = jpeg_round_trip(pixels, tables, sampling)
+        return Compressed(decoded, network_tables(tables), SUBSAMPLING[sampling])
 
 
 DEGRADATIONS = ("published", "real")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-TABLES = False
+MAPS = {3: 0, 1: 0}
 
 
 def scale(values: Tensor) -> Tensor:
@@ -16,7 +16,7 @@ def unscale(values: Tensor) -> Tensor:
     return (values * 0.5 + 0.5) * 255
 
 
-def whole_image(compressed: Tensor) -> None:
+def whole_image(compressed: Tensor, reductions: Tensor | None = None) -> None:
     """What the whole image contributes to the input of each of its parts: nothing."""
 
 

@@ -6,9 +6,9 @@ from torch import Tensor
 from dataset.jpeg import scale, whole_image
 from jpeg.tables import BLOCK
 
-TABLES = True
+MAPS = {3: 2, 1: 1}
 
-__all__ = ["TABLES", "network_input", "quantization_map", "whole_image"]
+__all__ = ["MAPS", "network_input", "quantization_map", "whole_image"]
 
 
 def network_input(compressed: Tensor, tables: Tensor, whole: None) -> Tensor:

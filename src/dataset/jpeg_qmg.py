@@ -7,10 +7,10 @@ from dataset.jpeg import scale
 from nets.qmarg import GLOBAL_SIZE
 from utils.resize import resize_cubic
 
-TABLES = True
+MAPS = jpeg_qm.MAPS
 
 
-def whole_image(compressed: Tensor) -> Tensor:
+def whole_image(compressed: Tensor, reductions: Tensor | None = None) -> Tensor:
     """The global image, B x C x 112 x 112 in [-1, 1]: the whole compressed image (uint8, B x C x H x W) resized."""
     return scale(resize_cubic(compressed, GLOBAL_SIZE, GLOBAL_SIZE))
 

@@ -21,10 +21,12 @@ class Compressed(NamedTuple):
     Attributes:
         pixels: uint8, H x W x C, C = 3 (RGB) or 1 (gray).
         tables: uint8, T x 8 x 8 in natural order: luminance and, in colour, chrominance.
+        reduction: by how much rows and columns of chroma are reduced.
     """
 
     pixels: np.ndarray
     tables: np.ndarray
+    reduction: tuple[int, int] = (2, 2)
 
 
 class Codec(Protocol):

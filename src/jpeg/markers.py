@@ -1,7 +1,7 @@
 """The structure of a JPEG stream (ITU-T T.81, Annex B), read without decoding the picture."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +70,11 @@ class Structure(NamedTuple):
     scans: int
     complete: bool
     rgb: bool
+
+    @property
+    def reduction(self) -> tuple[int, int]:
+        """`chroma_reduction` of the components."""
+        return chroma_reduction(self.components)
 
 
 def segments(stream: bytes) -> Iterator[Segment]:
@@ -150,11 +155,19 @@ def read_structure(stream: bytes) -> Structure:
         if table is None:
             raise ValueError(f"it has no quantization table {component.table}")
         tables.append(table)
-    rgb = len(components) == 3 and not jfif and _is_rgb(components, transform)
+    rgb = len(components) == 3 and not jfif and is_rgb(components, transform)
     return Structure(width, height, components, np.array(tables), scans, complete, rgb)
 
 
-def _is_rgb(components: tuple[Component, ...], transform: int | None) -> bool:
+def chroma_reduction(components: Sequence[Component]) -> tuple[int, int]:
+    """By how much rows and columns of the second component are reduced, rounded down; (1, 1) of gray."""
+    across = max(component.horizontal for component in components)
+    down = max(component.vertical for component in components)
+    chroma = components[min(1, len(components) - 1)]
+    return down // max(chroma.vertical, 1), across // max(chroma.horizontal, 1)
+
+
+def is_rgb(components: Sequence[Component], transform: int | None) -> bool:
     """Whether libjpeg (jdapimin.c, default_decompress_parms) takes a file without a JFIF marker as R, G and B.
 
     Args:

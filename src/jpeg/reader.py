@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from jpeg.markers import read_structure
+from jpeg.markers import Component, chroma_reduction, is_rgb, read_structure
 from jpeg.tables import component_tables
 from utils.exif import upright
 from utils.image import to_mode
@@ -52,6 +52,7 @@ class Photo:
         metadata: what goes on into the restored file.
         form: Pillow's name of the file's format.
         stream: the JPEG itself, or None.
+        reduction: by how much rows and columns of chroma are reduced; (2, 2), the commonest, where nobody knows.
         transformed: whether colour was coded as Y, Cb and Cr; False where each component is a colour or an ink itself.
         warning: what the user should know, or ''.
     """
@@ -64,6 +65,7 @@ class Photo:
     metadata: Metadata = field(default_factory=Metadata)
     form: str = "JPEG"
     stream: bytes | None = None
+    reduction: tuple[int, int] = (2, 2)
     transformed: bool = True
     warning: str = ""
 
@@ -110,7 +112,7 @@ def _from_jpeg(stream: bytes, tolerant: bool, max_megapixels: float) -> Photo:
             raise ValueError(f"{error}; restore.py --tolerant restores what a viewer shows of it") from None
         warning = f"{error}: restored as far as it goes"
     photo = _photo(image, structure.tables)
-    return replace(photo, stream=stream, transformed=not structure.rgb, warning=warning)
+    return replace(photo, stream=stream, reduction=structure.reduction, transformed=not structure.rgb, warning=warning)
 
 
 def _decode_jpeg(stream: bytes) -> Image.Image:
@@ -125,8 +127,12 @@ def _from_pillow(image: Image.Image, max_megapixels: float) -> Photo:
     if getattr(image, "format", None) not in ("JPEG", "MPO") and getattr(image, "n_frames", 1) > 1:
         raise ValueError(f"it holds {image.n_frames} pictures: save the one to restore on its own")
     _pillow(image.load)
-    tables = component_tables(image) if isinstance(image, JpegImagePlugin.JpegImageFile) else None
-    return _photo(image, tables)
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return _photo(image, None)
+    components = [Component(*layer) for layer in image.layer]
+    rgb = len(components) == 3 and "jfif" not in image.info and is_rgb(components, image.info.get("adobe_transform"))
+    photo = _photo(image, component_tables(image))
+    return replace(photo, reduction=chroma_reduction(components), transformed=not rgb)
 
 
 def _photo(image: Image.Image, tables: np.ndarray | None) -> Photo:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from nets import arcnn, edsr, qmar, qmarg
+from nets import arcnn, edsr, qmar, qmar_plus, qmarg
 from nets.base import ResidualBlocks
 from utils.errors import UserError
 
@@ -31,6 +31,7 @@ NETWORKS = {
     "edsr": Kind("EDSR", edsr.Net, "jpeg"),
     "arcnn": Kind("AR-CNN", arcnn.ARCNN, "jpeg"),
     "arcnn-FastARCNN": Kind("Fast AR-CNN", arcnn.FastARCNN, "jpeg"),
+    "qmar_plus": Kind("QCN+", qmar_plus.Net, "jpeg_qm_plus"),
 }
 """Name on the command line -> kind. 'file-Class' names a class other than the file's first."""
 
@@ -46,13 +47,13 @@ def kind(name: str) -> Kind:
         raise UserError(f"the network {name!r} is unknown: choose --net from {', '.join(NETWORKS)}") from None
 
 
-def arguments(options: Namespace, image_channels: int, table_channels: int) -> dict[str, Any]:
+def arguments(options: Namespace, image_channels: int, map_channels: int) -> dict[str, Any]:
     """The constructor arguments that training options stand for.
 
     Args:
         options: parsed by params.training_parser.
         image_channels: 3 or 1; it wins over n_colors and in_glo_channel, whose published default of 3 fits colour.
-        table_channels: quantization maps beside the pixels: 2 or 1 with maps, 0 without.
+        map_channels: planes beside the pixels (dataset.map_channels).
 
     Raises:
         UserError: if --in_channel or --out_channel contradicts the data.
@@ -61,23 +62,19 @@ def arguments(options: Namespace, image_channels: int, table_channels: int) -> d
     if network in (arcnn.ARCNN, arcnn.FastARCNN):
         return {"channels": image_channels}
     for option, value, needed in (
-        ("--in_channel", options.in_channel, image_channels + table_channels),
+        ("--in_channel", options.in_channel, image_channels + map_channels),
         ("--out_channel", options.out_channel, image_channels),
         ("--n_colors", options.n_colors if image_channels == 3 else 1, image_channels),
     ):
         if value not in (0, needed):
             raise UserError(f"{option} {value} does not fit the data, which have {needed}: leave it out")
     chosen = {
-        "in_channel": image_channels + table_channels,
+        "in_channel": image_channels + map_channels,
         "out_channel": image_channels,
         "n_feats": options.n_feats,
         "n_resblocks": options.n_resblocks,
         "res_scale": options.res_scale,
     }
-    if options.log_maps:
-        if network is not qmar.Net:
-            raise UserError("--log_maps is for QCN: leave it out")
-        chosen["log_maps"] = True
     if network is qmarg.Net:
         if options.in_glo_channel not in (3, image_channels):
             raise UserError(f"--in_glo_channel {options.in_glo_channel} does not fit colour images: leave it out")

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 COLOURS = 3
-COLOUR_MAPS = 2
-"""Quantization maps of a colour network: luminance and chrominance."""
+GRAY_MAPS = {0: 0, 2: 1, 6: 2}
+"""Planes beside the pixels in colour -> in gray: none, one map instead of two, or that and its logarithm (QCN+)."""
 INPUT, OUTPUT, GLOBAL_INPUT = "conv_input.weight", "conv_output.weight", "conv_global.0.weight"
 """The layers of QCN, QGCN and EDSR whose shapes depend on the colours; the last one is QGCN's alone."""
 
@@ -17,7 +17,7 @@ def gray_arguments(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
     """The constructor arguments of the gray network beside a colour QCN, QGCN or EDSR; None for other networks."""
     if arguments.get("out_channel") != COLOURS:
         return None
-    gray = {"in_channel": 1 + (arguments["in_channel"] > COLOURS), "out_channel": 1}
+    gray = {"in_channel": 1 + GRAY_MAPS[arguments["in_channel"] - COLOURS], "out_channel": 1}
     if "in_glo_channel" in arguments:
         gray["in_glo_channel"] = 1
     return {**arguments, **gray}
@@ -39,12 +39,12 @@ def one_global_channel(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict
 def gray_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of the gray network that does to a gray image what the colour one does to R = G = B.
 
-    Its one quantization map stands for those of luminance and chrominance, so does its logarithm where there is one
-    (nets.qmar), and its output is the mean of the colours.
+    Its one quantization map stands for those of luminance and chrominance, so does its logarithm where there is one,
+    and its output is the mean of the colours. What QCN+ makes of chroma's sampling is left out.
     """
     gray = dict(state)
     pixels, maps = state[INPUT][:, :COLOURS], state[INPUT][:, COLOURS:]
-    parts = [pixels, *maps.split(COLOUR_MAPS, dim=1)] if maps.shape[1] else [pixels]
+    parts = [pixels, *maps.split(2, dim=1)[: GRAY_MAPS[maps.shape[1]]]]
     gray[INPUT] = torch.cat([part.sum(1, keepdim=True) for part in parts], dim=1)
     gray[OUTPUT] = state[OUTPUT].mean(0, keepdim=True)
     if GLOBAL_INPUT in state:

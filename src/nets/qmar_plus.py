@@ -1,0 +1,25 @@
+"""QCN+, this project's QCN for the files that people have: it is told more of what a file says."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nets import edsr
+
+INPUT = "conv_input.weight"
+
+
+class Net(edsr.Net):
+    """QCN with more maps (dataset.jpeg_qm_plus; not in the paper).
+
+    ``in_channel`` is 3 + 6 in colour and 1 + 2 in gray: pixels, quantization maps, their logarithms and, in colour,
+    two planes that say how chroma was sampled.
+    """
+
+
+def weights_of_qcn(state: Mapping[str, Tensor], in_channel: int) -> dict[str, Tensor]:
+    """The state dict of a QCN as that of a QCN+ with ``in_channel`` inputs, which does not use the further ones yet."""
+    weight = state[INPUT]
+    further = weight.new_zeros(weight.shape[0], in_channel - weight.shape[1], *weight.shape[2:])
+    return {**state, INPUT: torch.cat([weight, further], dim=1)}
