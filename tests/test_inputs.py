@@ -7,8 +7,9 @@ from skimage.transform import resize
 
 import dataset
 from dataset.jpeg import scale, unscale
-from dataset.jpeg_qm_plus import log_scale
+from dataset.jpeg_qm_plus import log_scale, strength
 from jpeg.codec import PillowCodec
+from jpeg.tables import standard_tables
 from utils.errors import UserError
 
 
@@ -41,8 +42,8 @@ def test_pixels_come_first_then_luminance_then_chrominance(photo, channels, load
 
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("reduction", [(1, 1), (2, 1), (1, 2), (2, 2)])
-def test_qcn_plus_gets_the_logarithms_of_the_maps_and_the_sampling_besides(photo, channels, reduction):
-    compressed = PillowCodec().compress(photo[:24, :40, :channels], 20)
+def test_qcn_plus_is_told_logarithms_sampling_and_strength_besides(photo, channels, reduction):
+    compressed = PillowCodec().compress(photo[:24, :40, :channels], 95)
     pixels, tables = tensors(compressed)
     plus = dataset.get_loader("jpeg_qm_plus")
     x = plus.network_input(pixels, tables, plus.whole_image(pixels, torch.tensor([reduction], dtype=torch.uint8)))[0]
@@ -53,11 +54,22 @@ def test_qcn_plus_gets_the_logarithms_of_the_maps_and_the_sampling_besides(photo
     for i in range(count):
         expected = np.tile(np.log2(compressed.tables[i].astype(float)) / 4 - 1, (3, 5))
         assert np.allclose(x[channels + count + i], expected, atol=1e-6)
+    expected = min(1, np.sqrt(np.mean(compressed.tables.astype(float) ** 2)) / 14)
+    assert 0.4 < expected < 0.7
     if channels == 3:
         rows, columns = (1 if by == 2 else -1 for by in reduction)
-        assert (x[-2] == rows).all() and (x[-1] == columns).all()
+        assert (x[-3] == rows).all() and (x[-2] == columns).all()
+        expected = 1 if 2 in reduction else expected
         default = plus.network_input(pixels, tables, plus.whole_image(pixels))[0]
         assert torch.equal(default, x) == (reduction == (2, 2))
+    assert np.allclose(x[-1], expected, atol=1e-6)
+
+
+def test_the_strength_of_coarse_tables_is_1():
+    for tables in (standard_tables(85), standard_tables(1), np.full((2, 8, 8), 14)):
+        assert strength(torch.tensor(tables)[None], None).tolist() == [[1]]
+    both = torch.stack([torch.full((2, 8, 8), step, dtype=torch.uint8) for step in (7, 1)])
+    torch.testing.assert_close(strength(both, torch.full((2, 2), -1.0)), torch.tensor([[0.5], [1 / 14]]))
 
 
 def test_logarithms_lie_where_the_pixels_do():

@@ -352,23 +352,27 @@ def test_qcn_plus_starts_from_a_qcn_as_that_qcn(channels):
     plain = nets.build("qmar", network_arguments("qmar", channels))
     arguments = network_arguments("qmar_plus", channels)
     plus = nets.build("qmar_plus", arguments)
-    assert plus.conv_input.in_channels == {3: 9, 1: 3}[channels]
+    assert plus.conv_input.in_channels == {3: 10, 1: 4}[channels]
     assert plus.state_dict().keys() == plain.state_dict().keys()
     plus.load_state_dict(qmar_plus.weights_of_qcn(plain.state_dict(), arguments["in_channel"]))
-    x = torch.rand(1, arguments["in_channel"], 16, 16) * 2 - 1
-    assert torch.allclose(plus(x), plain(x[:, : plain.conv_input.in_channels]), atol=1e-6)
+    x = torch.rand(3, arguments["in_channel"], 16, 16) * 2 - 1
+    strengths = torch.tensor([1, 0.5, 0])
+    x[:, -1] = strengths[:, None, None]
+    pixels, restored = x[:, :channels], plain(x[:, : plain.conv_input.in_channels])
+    expected = pixels + strengths[:, None, None, None] * (restored - pixels)
+    assert torch.allclose(plus(x), expected, atol=1e-6) and torch.equal(plus(x)[2], pixels[2])
 
 
 def test_the_gray_network_of_a_qcn_plus_does_the_same_but_for_sampling():
     torch.manual_seed(3)
     arguments = network_arguments("qmar_plus")
     colour, gray = nets.build("qmar_plus", arguments), nets.build("qmar_plus", gray_arguments(arguments))
-    assert gray.conv_input.in_channels == 3
+    assert gray.conv_input.in_channels == 4
     gray.load_state_dict(gray_weights(colour.state_dict()))
-    pixels, table, logarithm = torch.rand(3, 2, 1, 16, 24)
+    pixels, table, logarithm, strength = torch.rand(4, 2, 1, 16, 24)
     both = [plane.expand(-1, 2, -1, -1) for plane in (table, logarithm, torch.zeros_like(table))]
-    expected = colour(torch.cat([pixels.expand(-1, 3, -1, -1), *both], 1)).mean(1, keepdim=True)
-    assert torch.allclose(gray(torch.cat([pixels, table, logarithm], 1)), expected, atol=1e-5)
+    expected = colour(torch.cat([pixels.expand(-1, 3, -1, -1), *both, strength], 1)).mean(1, keepdim=True)
+    assert torch.allclose(gray(torch.cat([pixels, table, logarithm, strength], 1)), expected, atol=1e-5)
 
 
 def test_ar_cnn_and_gray_networks_have_no_gray_network_beside_them():

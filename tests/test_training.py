@@ -277,8 +277,9 @@ def test_a_qcn_plus_may_start_from_a_qcn(call, folder_of_photos, make_checkpoint
     words = ["--nEpochs", 1, "--samples_per_epoch", 4, "--lr", 1e-12]
     assert train(call, folder_of_photos, *words, "--pretrained", path, net="qmar_plus").code == 0
     before, after = checkpoint.load(path), checkpoint.load("checkpoint/run/model_last.pth")
-    assert (after["net"], after["arguments"]["in_channel"]) == ("qmar_plus", 9)
-    x = torch.rand(1, 9, 32, 32) * 2 - 1
+    assert (after["net"], after["arguments"]["in_channel"]) == ("qmar_plus", 10)
+    x = torch.rand(1, 10, 32, 32) * 2 - 1
+    x[:, -1] = 1
     first, second = (checkpoint.build_network(content) for content in (before, after))
     assert torch.allclose(first(x[:, :5]), second(x), atol=1e-5)
     plus = "checkpoint/run/model_last.pth"

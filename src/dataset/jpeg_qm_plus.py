@@ -1,8 +1,9 @@
-"""`jpeg_qm_plus`: pixels and quantization maps, the maps' logarithms, and how chroma was sampled (not in the paper).
+"""`jpeg_qm_plus`: pixels, quantization maps and what else a file says of its own damage (not in the paper).
 
-The published maps are linear: steps of 1 and 4, between which a file is nearly lossless or not, differ by 0.02 of their
-range. And pixels alone hardly tell a file of 4:2:0, whose chroma wants its detail back, from one of 4:4:4, which never
-lost it.
+- The maps' logarithms: linear maps of steps 1 and 4, between which a file is nearly lossless or not, differ by 0.02.
+- How chroma was sampled: pixels alone hardly tell 4:2:0, whose chroma wants its detail back, from 4:4:4, which never
+  lost it.
+- The strength, by which the network scales its change of the pixels, so that it leaves good files alone.
 """
 
 import torch
@@ -11,7 +12,10 @@ from torch import Tensor
 from dataset import jpeg_qm
 from dataset.jpeg_qm import quantization_map
 
-MAPS = {3: 6, 1: 2}
+MAPS = {3: 7, 1: 3}
+
+FULL_STRENGTH = 14.0
+"""Root mean square of the steps, from which on the strength is 1: standard tables of quality 90 have 16."""
 
 
 def whole_image(compressed: Tensor, reductions: Tensor | None = None) -> Tensor | None:
@@ -29,14 +33,28 @@ def whole_image(compressed: Tensor, reductions: Tensor | None = None) -> Tensor 
 
 
 def network_input(compressed: Tensor, tables: Tensor, whole: Tensor | None) -> Tensor:
-    """The input of QCN, the maps' logarithms and, of colour, planes of ``whole``: B x (C + MAPS[C]) x H x W."""
+    """The input of QCN, the maps' logarithms, planes of ``whole`` and of the strength: B x (C + MAPS[C]) x H x W.
+
+    All lie in [-1, 1], the strength in (0, 1].
+    """
     size = compressed.shape[2:]
-    parts = [jpeg_qm.network_input(compressed, tables, None), quantization_map(log_scale(tables), *size)]
-    if whole is not None:
-        parts.append(whole[..., None, None].expand(-1, -1, *size))
-    return torch.cat(parts, dim=1)
+    numbers = strength(tables, whole) if whole is None else torch.cat([whole, strength(tables, whole)], dim=1)
+    planes = numbers[..., None, None].expand(-1, -1, *size)
+    maps = jpeg_qm.network_input(compressed, tables, None)
+    return torch.cat([maps, quantization_map(log_scale(tables), *size), planes], dim=1)
 
 
 def log_scale(steps: Tensor) -> Tensor:
     """Map steps 1..255 (uint8) to about [-1, 1] by their logarithm: log2(v) / 4 - 1."""
     return torch.log2(steps.float()) / 4 - 1
+
+
+def strength(tables: Tensor, whole: Tensor | None) -> Tensor:
+    """How much of a change tables (uint8, B x T x 8 x 8) let one expect, B x 1 in (0, 1].
+
+    The error of quantization grows with the root mean square of the steps. What reduced chroma has lost is more than
+    that of fine steps: the strength is 1 then.
+    """
+    steps = tables.float().square().mean((1, 2, 3)).sqrt()[:, None]
+    found = (steps / FULL_STRENGTH).clamp_max(1)
+    return found if whole is None else torch.where((whole > 0).any(1, keepdim=True), 1.0, found)

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 COLOURS = 3
-GRAY_MAPS = {0: 0, 2: 1, 6: 2}
-"""Planes beside the pixels in colour -> in gray: none, one map instead of two, or that and its logarithm (QCN+)."""
+MAPS = 2
+"""Quantization maps in colour."""
+GRAY_PLANES = {0: 0, 2: 1, 7: 3}
+"""Planes beside the pixels in colour -> in gray: none, one map instead of two, or those of QCN+."""
 INPUT, OUTPUT, GLOBAL_INPUT = "conv_input.weight", "conv_output.weight", "conv_global.0.weight"
 """The layers of QCN, QGCN and EDSR whose shapes depend on the colours; the last one is QGCN's alone."""
 
@@ -17,7 +19,7 @@ def gray_arguments(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
     """The constructor arguments of the gray network beside a colour QCN, QGCN or EDSR; None for other networks."""
     if arguments.get("out_channel") != COLOURS:
         return None
-    gray = {"in_channel": 1 + GRAY_MAPS[arguments["in_channel"] - COLOURS], "out_channel": 1}
+    gray = {"in_channel": 1 + GRAY_PLANES[arguments["in_channel"] - COLOURS], "out_channel": 1}
     if "in_glo_channel" in arguments:
         gray["in_glo_channel"] = 1
     return {**arguments, **gray}
@@ -43,8 +45,10 @@ def gray_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     and its output is the mean of the colours. What QCN+ makes of chroma's sampling is left out.
     """
     gray = dict(state)
-    pixels, maps = state[INPUT][:, :COLOURS], state[INPUT][:, COLOURS:]
-    parts = [pixels, *maps.split(2, dim=1)[: GRAY_MAPS[maps.shape[1]]]]
+    pixels, planes = state[INPUT][:, :COLOURS], state[INPUT][:, COLOURS:]
+    parts = [pixels, planes[:, :MAPS]] if planes.shape[1] else [pixels]
+    if planes.shape[1] > MAPS:
+        parts += [planes[:, MAPS : 2 * MAPS], planes[:, -1:]]  # logarithms and the strength
     gray[INPUT] = torch.cat([part.sum(1, keepdim=True) for part in parts], dim=1)
     gray[OUTPUT] = state[OUTPUT].mean(0, keepdim=True)
     if GLOBAL_INPUT in state:

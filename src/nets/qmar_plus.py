@@ -11,11 +11,23 @@ INPUT = "conv_input.weight"
 
 
 class Net(edsr.Net):
-    """QCN with more maps (dataset.jpeg_qm_plus; not in the paper).
+    """QCN with more maps, one of which scales its change of the pixels (dataset.jpeg_qm_plus; not in the paper).
 
-    ``in_channel`` is 3 + 6 in colour and 1 + 2 in gray: pixels, quantization maps, their logarithms and, in colour,
-    two planes that say how chroma was sampled.
+    ``in_channel`` is 3 + 7 in colour and 1 + 3 in gray: pixels, quantization maps, their logarithms, in colour two
+    planes that say how chroma was sampled, and the strength.
     """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Restore an image.
+
+        Args:
+            x: B x in_channel x H x W in [-1, 1], pixels first, the strength in 0..1 last; H and W even.
+
+        Returns:
+            B x out_channel x H x W, about [-1, 1].
+        """
+        pixels, strength = x[:, : self.conv_output.out_channels], x[:, -1:]
+        return pixels + strength * (super().forward(x) - pixels)
 
 
 def weights_of_qcn(state: Mapping[str, Tensor], in_channel: int) -> dict[str, Tensor]:
