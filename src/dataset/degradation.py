@@ -89,7 +89,7 @@ class Published:
 
 
 class Real:
-    """JPEG as files have it: `draw_tables`, `draw_sampling`, and in gray `to_gray`.
+    """JPEG as files have it: tables (jpeg.random_tables), sampling, the way chroma is enlarged, and the range of gray.
 
     Args:
         qualities: lowest and highest quality factor of standard tables; other tables are as strong.
