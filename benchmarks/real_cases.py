@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dataset.degradation import luma
 from jpeg.codec import write_jpeg
-from jpeg.random_tables import HELD_OUT_MAKERS, LOW
-from jpeg.tables import BLOCK, LARGEST_STEP, standard_tables, tables_in_files
+from jpeg.random_tables import HELD_OUT_MAKERS
+from jpeg.tables import BLOCK, LARGEST_STEP, LOW, standard_tables, tables_in_files
 from utils.image import luminance, to_pillow
 
 STANDARD = {

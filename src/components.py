@@ -7,7 +7,7 @@ import numpy as np
 from jpeg.codec import Compressed
 from jpeg.color import LUMA
 from jpeg.reader import Photo
-from jpeg.tables import BLOCK, LARGEST_STEP, nearest_standard, network_tables
+from jpeg.tables import BLOCK, LARGEST_STEP, nearest_standard, network_tables, rise
 from model import Model
 from utils.exif import turn
 from utils.image import pad_to_multiple
@@ -16,8 +16,8 @@ FINEST = 2
 """Files whose steps are no larger are left as they are: rounding to 8 bits costs more than there is to gain."""
 ONE_LEVEL_OF_CHROMA = 2
 """How far R, G and B of a gray pixel are apart where Cb is 127 or 129 instead of 128: 1.772 levels, rounded."""
-OTHER_SHAPE = 1.0
-"""Mean difference, in steps, from the nearest standard table above which a table is taken as one of another shape."""
+FLATTER = 1.0
+"""Octaves by which a table rises less than the nearest standard one if it misleads networks that know no others."""
 _STRIP = 256
 """Rows that are looked at at once."""
 
@@ -32,7 +32,7 @@ class Components:
       table, and the chroma stays as decoded.
     - Of CMYK the inks C, M and Y, which JPEG files hold like R, G and B, are restored as colour, and K as gray.
     - A network that has learnt from standard tables alone (utils.checkpoint.degradation) is told the nearest ones where
-      a file's own are of another shape, which mislead it.
+      a file's own are flatter, which mislead it.
     - Files whose steps are all 1 or 2 are left as they are.
 
     Args:
@@ -109,11 +109,11 @@ class Components:
         tables = network_tables(tables)
         if model.degradation != "published" or not model.takes_tables:
             return tables
-        nearest, apart = nearest_standard(tables)
-        other = apart > OTHER_SHAPE
-        if other.any():
-            self._note("its tables are of another shape than the network has learnt: told the nearest standard ones")
-        return np.where(other[:, None, None], nearest, tables)
+        nearest = nearest_standard(tables)
+        flatter = rise(tables) < rise(nearest) - FLATTER
+        if flatter.any():
+            self._note("its tables are flatter than those that the network has learnt: told the nearest standard ones")
+        return np.where(flatter[:, None, None], nearest, tables)
 
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:

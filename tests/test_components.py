@@ -150,10 +150,10 @@ def test_networks_of_standard_tables_are_told_the_nearest_where_others_mislead_t
     assert not own.warning and not np.array_equal(own.pixels, found.pixels)
 
 
-def test_tables_that_differ_by_rounding_are_told_as_they_are(photo, gray):
+@pytest.mark.parametrize("power", [0, 0.7, 1.3])
+def test_tables_that_are_steeper_or_a_little_flatter_are_told_as_they_are(photo, gray, power):
     standard = replace(gray, degradation="published")
-    tables = standard_tables(50)[:1].astype(int)
-    tables[0, ::2, ::2] += 1
+    tables = np.rint(16 * (standard_tables(50)[:1] / 16) ** power).astype(int) if power else standard_tables(50)[:1] + 1
     read = read_photo(write_jpeg(to_pillow(photo[:40, :48, :1]), tables))
     components = Components(read, of(standard))
     expected = gray.restore(Compressed(read.pixels.copy(), tables.astype(np.uint8)))

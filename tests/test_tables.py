@@ -9,7 +9,7 @@ from PIL import Image
 
 from dataset.jpeg_qm import quantization_map
 from jpeg.codec import PillowCodec
-from jpeg.tables import component_tables, nearest_standard, quantization_tables, standard_tables
+from jpeg.tables import component_tables, nearest_standard, quantization_tables, rise, standard_tables
 
 # ITU-T T.81, Annex K, tables K.1 and K.2, row by row.
 LUMINANCE = """
@@ -88,14 +88,18 @@ def test_the_codec_names_its_library():
 
 
 def test_the_nearest_standard_tables():
-    assert all(np.array_equal(nearest_standard(standard_tables(q))[0], standard_tables(q)) for q in (1, 30, 77, 100))
+    assert all(np.array_equal(nearest_standard(standard_tables(q)), standard_tables(q)) for q in (1, 30, 77, 100))
     mixed = np.stack([standard_tables(30)[0], standard_tables(80)[1]])
-    nearest, apart = nearest_standard(mixed)
-    assert np.array_equal(nearest, mixed) and apart.tolist() == [0, 0]
+    assert np.array_equal(nearest_standard(mixed), mixed)
     off = standard_tables(60)[:1].copy()
     off[0, 3, 3] += 16
-    nearest, apart = nearest_standard(off)
-    assert np.array_equal(nearest, standard_tables(60)[:1]) and apart.tolist() == [0.25]
+    assert np.array_equal(nearest_standard(off), standard_tables(60)[:1])
     flat = np.full((1, 8, 8), 60, np.uint8)
     expected = min(range(1, 101), key=lambda q: np.abs(standard_tables(q)[0].astype(int) - 60).sum())
-    assert np.array_equal(nearest_standard(flat)[0], standard_tables(expected)[:1])
+    assert np.array_equal(nearest_standard(flat), standard_tables(expected)[:1])
+
+
+def test_the_rise_of_a_table_is_in_octaves():
+    frequency = np.add.outer(np.arange(8), np.arange(8))
+    assert rise(np.stack([np.full((8, 8), 7), np.where(frequency >= 6, 40, 10)])).tolist() == [0, 2]
+    assert np.all((rise(standard_tables(50)) > 1.5) & (rise(standard_tables(50)) < 3))

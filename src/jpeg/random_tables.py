@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from numpy.random import Generator
 
-from jpeg.tables import BLOCK, LARGEST_STEP, standard_tables, tables_in_files
+from jpeg.tables import BLOCK, LARGEST_STEP, LOW, standard_tables, tables_in_files
 
 TABLES = {"standard": 0.5, "files": 0.15, "between": 0.1, "random": 0.25}
 """Family of tables -> share. Half are standard, as in files; the families that are rarer there have more to teach than
@@ -19,8 +19,6 @@ FLAT, FALLING = 0.2, 0.2
 HELD_OUT_MAKERS = frozenset({"Casio", "Fujifilm", "HP", "Kodak", "Minolta"})
 """Makers whose tables nothing is trained on, to tell whether the kind was learnt or the list."""
 
-LOW = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)) <= 4
-"""The low frequencies, whose steps decide how strong a table looks."""
 _MEAN_OF_LOW = LOW.ravel() / LOW.sum()
 _ROWS, _COLUMNS = np.mgrid[:BLOCK, :BLOCK] / (BLOCK - 1)
 _COSINES = np.cos(np.pi * np.outer(np.arange(4), np.arange(BLOCK) + 0.5) / BLOCK)

@@ -13,6 +13,9 @@ BLOCK = 8
 """Side of a DCT block, samples (ITU-T T.81, A.3.1)."""
 
 
+_FREQUENCY = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
+LOW, HIGH = _FREQUENCY <= 4, _FREQUENCY >= 8
+"""The frequencies, 8 x 8, whose steps decide how strong a table looks, and those whose steps may be of another size."""
 LARGEST_STEP = 255
 """The largest quantization step that a network's input, one byte a step, has room for."""
 
@@ -63,16 +66,17 @@ def quantization_tables(image: JpegImagePlugin.JpegImageFile) -> np.ndarray:
     return network_tables(component_tables(image))
 
 
-def nearest_standard(tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The standard tables nearest to a network's (uint8, T x 8 x 8), each by its mean absolute difference, and that.
-
-    Returns:
-        Like ``tables``, and T mean differences in steps.
-    """
+def nearest_standard(tables: np.ndarray) -> np.ndarray:
+    """The standard tables nearest to a network's (uint8, T x 8 x 8), each by its mean absolute difference."""
     standard = np.stack([standard_tables(quality)[: len(tables)] for quality in range(1, 101)])
-    apart = np.abs(standard.astype(np.int16) - tables).mean((2, 3))
-    best = apart.argmin(0)
-    return standard[best, range(len(tables))], apart.min(0)
+    best = np.abs(standard.astype(np.int16) - tables).mean((2, 3)).argmin(0)
+    return standard[best, range(len(tables))]
+
+
+def rise(tables: np.ndarray) -> np.ndarray:
+    """By how many octaves the steps of tables (... x 8 x 8) rise from low frequencies to high ones; 0 for flat ones."""
+    logarithm = np.log2(tables.astype(float))
+    return logarithm[..., HIGH].mean(-1) - logarithm[..., LOW].mean(-1)
 
 
 @cache
