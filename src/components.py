@@ -16,8 +16,8 @@ FINEST = 2
 """Files whose steps are no larger are left as they are: rounding to 8 bits costs more than there is to gain."""
 ONE_LEVEL_OF_CHROMA = 2
 """How far R, G and B of a gray pixel are apart where Cb is 127 or 129 instead of 128: 1.772 levels, rounded."""
-FLATTER = 1.0
-"""Octaves by which a table rises less than the nearest standard one if it misleads networks that know no others."""
+FLATTER = 1.5
+"""Octaves by which luma's table rises less than the nearest standard one if it misleads networks that know no others."""
 _STRIP = 256
 """Rows that are looked at at once."""
 
@@ -110,10 +110,10 @@ class Components:
         if model.degradation != "published" or not model.takes_tables:
             return tables
         nearest = nearest_standard(tables)
-        flatter = rise(tables) < rise(nearest) - FLATTER
-        if flatter.any():
-            self._note("its tables are flatter than those that the network has learnt: told the nearest standard ones")
-        return np.where(flatter[:, None, None], nearest, tables)
+        if rise(tables[0]) >= rise(nearest[0]) - FLATTER:
+            return tables
+        self._note("its tables are flatter than those that the network has learnt: told the nearest standard ones")
+        return nearest
 
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:
