@@ -17,7 +17,7 @@ FINEST = 2
 ONE_LEVEL_OF_CHROMA = 2
 """How far R, G and B of a gray pixel are apart where Cb is 127 or 129 instead of 128: 1.772 levels, rounded."""
 FLATTER = 1.5
-"""Octaves by which luma's table rises less than the nearest standard one if it misleads networks that know no others."""
+"""Octaves by which luma's table rises less than the nearest standard one, where own tables mislead a network."""
 _STRIP = 256
 """Rows that are looked at at once."""
 
