@@ -17,8 +17,13 @@ from utils import checkpoint
 from utils.errors import UserError
 
 SHIPPED = {
-    "RGB": {"jpeg_qm": "qcn_rgb.pth", "jpeg_qmg": "qgcn_rgb.pth", "jpeg": "edsr_rgb.pth"},
-    "L": {"jpeg_qm": "qcn_gray.pth", "jpeg_qmg": "qgcn_gray.pth"},
+    "RGB": {
+        "jpeg_qm_plus": "qcn_plus_rgb.pth",
+        "jpeg_qm": "qcn_rgb.pth",
+        "jpeg_qmg": "qgcn_rgb.pth",
+        "jpeg": "edsr_rgb.pth",
+    },
+    "L": {"jpeg_qm_plus": "qcn_plus_gray.pth", "jpeg_qm": "qcn_gray.pth", "jpeg_qmg": "qgcn_gray.pth"},
 }
 """Colour mode -> loader of a network -> its checkpoint in this repository, the best first (README, "Results")."""
 

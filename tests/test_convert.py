@@ -16,7 +16,7 @@ PUBLISHED_OPTIONS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", list(nets.NETWORKS))
+@pytest.mark.parametrize("name", [name for name in nets.NETWORKS if name != "qmar_plus"])  # not published
 @pytest.mark.parametrize("stream", [True, False], ids=["torch-0.4.1", "zip"])
 def test_a_published_checkpoint_becomes_plain_data(tmp_path, call, name, stream):
     torch.manual_seed(3)

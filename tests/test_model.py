@@ -43,7 +43,7 @@ def test_a_model_knows_itself_and_restores_as_the_engine_does(photo, make_checkp
 def test_restoring_keeps_the_input_and_is_repeatable(photo, make_checkpoint):
     model = load_model(make_checkpoint("qmarg"), CPU)
     compressed = PillowCodec().compress(photo[:24, :40], 10)
-    before = [array.copy() for array in compressed]
+    before = [np.array(part) for part in compressed]
     first, second = model.restore(compressed), model.restore(compressed)
     assert np.array_equal(first, second)
     assert all(np.array_equal(old, new) for old, new in zip(before, compressed, strict=True))

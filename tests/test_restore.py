@@ -59,7 +59,7 @@ def test_a_photo_is_restored_with_its_own_tables(call, album, photo, make_checkp
 
 def test_other_tables_give_another_result(photo, make_checkpoint):
     model = load_model(make_checkpoint("qmar"), CPU)
-    pixels, tables = PillowCodec().compress(photo[:48, :48], 10)
+    pixels, tables, _ = PillowCodec().compress(photo[:48, :48], 10)
     assert not np.allclose(model.restore(Compressed(pixels, tables)), model.restore(Compressed(pixels, tables // 2)))
 
 
@@ -148,7 +148,7 @@ def test_the_best_shipped_networks_are_taken(monkeypatch):
 
     monkeypatch.setattr("restorer.load_model", load)
     Restorer()
-    assert seen == ["qcn_rgb.pth", "qcn_gray.pth"]
+    assert seen == ["qcn_plus_rgb.pth", "qcn_plus_gray.pth"]
 
 
 def test_what_is_not_there_is_told(call, album, make_checkpoint):
