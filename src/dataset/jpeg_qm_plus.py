@@ -52,9 +52,10 @@ def log_scale(steps: Tensor) -> Tensor:
 def strength(tables: Tensor, whole: Tensor | None) -> Tensor:
     """How much of a change tables (uint8, B x T x 8 x 8) let one expect, B x 1 in (0, 1].
 
-    The error of quantization grows with the root mean square of the steps. What reduced chroma has lost is more than
-    that of fine steps: the strength is 1 then.
+    The squared error of quantization grows with the mean square of the steps. Each direction in which chroma is reduced
+    adds half of what makes the strength 1, so that it is 1 for 4:2:0.
     """
-    steps = tables.float().square().mean((1, 2, 3)).sqrt()[:, None]
-    found = (steps / FULL_STRENGTH).clamp_max(1)
-    return found if whole is None else torch.where((whole > 0).any(1, keepdim=True), 1.0, found)
+    squared = tables.float().square().mean((1, 2, 3))[:, None] / FULL_STRENGTH**2
+    if whole is not None:
+        squared = squared + (whole > 0).sum(1, keepdim=True) / 2
+    return squared.clamp_max(1).sqrt()
