@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
             for name, degradation in degradations.items()
         }
         data = sets["ours"]
-        crops = [data[SampleKey(0, i, i % len(store), 1.0)][2] for i in range(1024)]
+        crops = [data[SampleKey(0, i, i % len(store), 1.0)].ground_truth for i in range(1024)]
 
         def published(with_global: bool) -> None:
             for number in random.integers(len(store), size=few):
