@@ -14,7 +14,7 @@ from numpy.random import Generator, Philox
 
 from jpeg.codec import SUBSAMPLING, Codec, Compressed, PillowCodec, jpeg_round_trip
 from jpeg.color import LUMA
-from jpeg.random_tables import TABLES, choose, draw_tables
+from jpeg.random_tables import choose, draw_tables
 from jpeg.tables import network_tables
 from utils.errors import UserError
 from utils.image import to_pillow
@@ -94,32 +94,23 @@ class Real:
     Args:
         qualities: lowest and highest quality factor of standard tables; other tables are as strong.
         mode: 'RGB' or 'L', what the network restores.
-        families: shares of the families of tables (TABLES).
-        sampling: shares of the samplings (SAMPLING).
     """
 
     source = "RGB"
 
-    def __init__(
-        self,
-        qualities: tuple[int, int],
-        mode: str,
-        *,
-        families: dict[str, float] = TABLES,
-        sampling: dict[str, float] = SAMPLING,
-    ):
-        self.qualities, self.mode, self.families, self.sampling = qualities, mode, families, sampling
+    def __init__(self, qualities: tuple[int, int], mode: str):
+        self.qualities, self.mode = qualities, mode
 
     def __call__(self, crop: np.ndarray, draw: int, bits: Philox) -> Degraded:
         """The crop as a file of its own has it; in gray, and now and then in colour, the crop is its luma."""
         random = Generator(bits)
-        tables = draw_tables(random, draw_quality(random, self.qualities), self.families)
+        tables = draw_tables(random, draw_quality(random, self.qualities))
         if self.mode == "L":
             crop = to_gray(random, crop)
             tables = tables[:1]
         elif random.random() < NO_COLOUR:
             crop = np.repeat(luma(crop), 3, axis=2)
-        sampling = choose(random, self.sampling)
+        sampling = choose(random, SAMPLING)
         simple = random.random() < SIMPLE_CHROMA
         pixels = jpeg_round_trip(crop, tables, sampling, simple_chroma=simple)
         return Degraded(pixels, network_tables(tables), np.array(SUBSAMPLING[sampling], np.uint8), crop)

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from nets import edsr
-
-INPUT = "conv_input.weight"
+from nets.gray import INPUT
 
 
 class Net(edsr.Net):

@@ -19,7 +19,7 @@ COLUMNS = (
     "gain_standard", "gain_files", "gain_between", "gain_random",
 )  # fmt: skip
 """metrics.csv: position, then the mean loss since the last row, then validation (input_psnr: the JPEG itself), and with
---valid_degradation real the gain in PSNR on each family of tables (dataset.degradation.FAMILIES)."""
+--valid_degradation real the gain in PSNR on each family of tables (jpeg.random_tables.FAMILIES)."""
 
 
 @contextmanager
