@@ -17,6 +17,7 @@ from dataset.degradation import (
     luma,
     to_gray,
 )
+from dataset.written import written
 from jpeg.codec import SUBSAMPLING, Ijg9Codec, PillowCodec, jpeg_round_trip, write_jpeg
 from jpeg.color import LUMA
 from jpeg.markers import read_structure
@@ -116,15 +117,33 @@ def test_good_qualities_are_drawn_more_often():
 
 def test_a_sample_is_its_ground_truth_compressed(crop):
     real = Real((10, 90), "RGB")
-    gray, reductions = 0, set()
+    kinds, reductions = Counter(), set()
     for index in range(400):
-        pixels, tables, reduction, truth = real(crop, 0, Philox(key=index))
+        pixels, tables, reduction, truth = real.compress(*real.draw(crop, 0, Philox(key=index)))
         reductions.add(tuple(reduction.tolist()))
         assert pixels.shape == truth.shape == crop.shape and tables.shape == (2, 8, 8) and psnr(pixels, truth) > 15
-        colourless = not np.ptp(truth, axis=2).any()
-        assert colourless or np.array_equal(truth, crop)
-        gray += colourless
-    assert 1 <= gray <= 20 and reductions == set(SUBSAMPLING.values())
+        known = {"as it is": crop, "R = G = B": np.repeat(luma(crop), 3, axis=2)}
+        kinds[next((kind for kind, pixels in known.items() if np.array_equal(pixels, truth)), "written")] += 1
+    assert 1 <= kinds["R = G = B"] <= 20 and 4 <= kinds["written"] <= 32 and kinds["as it is"] > 350
+    assert reductions == set(SUBSAMPLING.values())
+
+
+def test_a_written_page_has_ink_and_paper(crop):
+    plain = on_picture = 0
+    for seed in range(200):
+        page = written(default_rng(seed), crop)
+        assert page.shape == crop.shape and page.dtype == np.uint8
+        assert np.array_equal(page, written(default_rng(seed), crop))
+        levels, counts = np.unique(page.reshape(-1, 3), axis=0, return_counts=True)
+        if (
+            counts.max() > 0.3 * len(page) ** 2
+            and (levels[counts.argmax()] == 255).all()
+            and not np.ptp(levels, 1).any()
+        ):
+            plain += 1
+            assert levels.min() < 64 or (levels == 255).all()  # ink, or a piece between lines
+        on_picture += np.mean((page == crop).all(2)) > 0.3
+    assert 80 <= plain <= 140 and 15 <= on_picture <= 45
 
 
 def test_a_third_table_is_told_as_the_mean_of_both():
@@ -135,8 +154,10 @@ def test_a_third_table_is_told_as_the_mean_of_both():
 
 def test_gray_has_both_ranges(photo):
     white = np.full((64, 64, 3), 255, np.uint8)
-    levels = Counter(int(Real((60, 100), "L")(white, 0, Philox(key=index)).ground_truth.max()) for index in range(200))
-    assert levels.keys() == {235, 255} and 70 < levels[235] < 130
+    gray = Real((60, 100), "L")
+    brightest = lambda index: gray.compress(*gray.draw(white, 0, Philox(key=index))).ground_truth.max()  # noqa: E731
+    levels = Counter(int(brightest(index)) for index in range(200))
+    assert 70 < levels[235] < 130 and levels[235] + levels[255] > 190  # but for written pages
     ranges = {to_gray(Generator(Philox(key=index)), photo).tobytes() for index in range(20)}
     assert len(ranges) == 2 and luma(photo).tobytes() in ranges
     studio = np.frombuffer((ranges - {luma(photo).tobytes()}).pop(), np.uint8).reshape(512, 512)

@@ -87,18 +87,24 @@ class CompressedCrops(Dataset):
 
     def __getitem__(self, key: SampleKey) -> Degraded:
         """The sample of a key."""
+        return self.degradation.compress(*self._draw(key))
+
+    def _draw(self, key: SampleKey) -> tuple:
+        """All that is random about a sample: its crop, and how that is degraded."""
         # Counter-based: four numbers of 64 bits a sample, without the cost of seeding a generator for each.
         bits = np.random.Philox(key=self.seed, counter=[0, 0, key.index, key.epoch])
-        row, column, turn, draw = bits.random_raw(4).tolist()
+        row, column, turn, number = bits.random_raw(4).tolist()
         image = self.images[key.image]
         top = row % (image.shape[0] - self.size + 1)
         left = column % (image.shape[1] - self.size + 1)
         crop = dihedral(image[top : top + self.size, left : left + self.size], turn % 8)
-        return self.degradation(crop, draw, bits)
+        return self.degradation.draw(crop, number, bits)
 
     def __getitems__(self, keys: list[SampleKey]) -> Samples:
         """A whole batch at once, as the loader asks for it."""
-        stacked = (_stacked(arrays) for arrays in zip(*map(self.__getitem__, keys), strict=True))
+        drawn = [self._draw(key) for key in keys]  # all first: one kind of work at a time makes use of the caches
+        samples = [self.degradation.compress(*arguments) for arguments in drawn]
+        stacked = (_stacked(arrays) for arrays in zip(*samples, strict=True))
         return Samples(*stacked, np.array([key.weight for key in keys], np.float32))
 
 

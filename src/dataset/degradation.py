@@ -12,6 +12,7 @@ from zlib import crc32
 import numpy as np
 from numpy.random import Generator, Philox
 
+from dataset.written import written
 from jpeg.codec import SUBSAMPLING, Codec, Compressed, PillowCodec, jpeg_round_trip
 from jpeg.color import LUMA
 from jpeg.random_tables import choose, draw_tables
@@ -27,6 +28,8 @@ GOOD, GOOD_FROM = 0.25, 0.8
 """Share of qualities from the upper part of the range alone, and where that begins: most files are good."""
 NO_COLOUR = 0.02
 """Share of crops in colour with R = G = B."""
+WRITTEN = 0.04
+"""Share of crops that are a piece of a written page instead (dataset.written)."""
 STUDIO_RANGE = 0.5
 """Share of gray crops that are MATLAB's Y, 16..235, as in the paper; the others are the Y of JPEG files, 0..255."""
 
@@ -61,13 +64,16 @@ class Degradation(Protocol):
 
     source: str
 
-    def __call__(self, crop: np.ndarray, draw: int, bits: Philox) -> Degraded:
-        """Degrade a crop (uint8, size x size x C).
+    def draw(self, crop: np.ndarray, number: int, bits: Philox) -> tuple:
+        """All that is random about a sample of a crop (uint8, size x size x C): the arguments of `compress`.
 
         Args:
-            draw: a random integer of 64 bits, the sample's own.
+            number: a random integer of 64 bits, the sample's own.
             bits: where to take more from.
         """
+
+    def compress(self, crop: np.ndarray, *how) -> Degraded:
+        """The sample."""
 
 
 class Published:
@@ -81,10 +87,14 @@ class Published:
     def __init__(self, qualities: tuple[int, int], mode: str, codec: Codec):
         self.qualities, self.source, self.codec = qualities, mode, codec
 
-    def __call__(self, crop: np.ndarray, draw: int, bits: Philox) -> Degraded:
-        """The crop at one of the qualities; ``bits`` are not used."""
+    def draw(self, crop: np.ndarray, number: int, bits: Philox) -> tuple[np.ndarray, int]:
+        """The crop and one of the qualities; ``bits`` are not used."""
         lowest, highest = self.qualities
-        compressed = self.codec.compress(crop, lowest + draw % (highest - lowest + 1))
+        return crop, lowest + number % (highest - lowest + 1)
+
+    def compress(self, crop: np.ndarray, quality: int) -> Degraded:
+        """The crop at a quality."""
+        compressed = self.codec.compress(crop, quality)
         return Degraded(compressed.pixels, compressed.tables, np.array(compressed.reduction, np.uint8), crop)
 
 
@@ -101,18 +111,22 @@ class Real:
     def __init__(self, qualities: tuple[int, int], mode: str):
         self.qualities, self.mode = qualities, mode
 
-    def __call__(self, crop: np.ndarray, draw: int, bits: Philox) -> Degraded:
-        """The crop as a file of its own has it; in gray, and now and then in colour, the crop is its luma."""
+    def draw(self, crop: np.ndarray, number: int, bits: Philox) -> tuple[np.ndarray, np.ndarray, str, bool]:
+        """The crop, or a written page, in gray and now and then in colour its luma; tables; sampling; simple chroma."""
         random = Generator(bits)
         tables = draw_tables(random, draw_quality(random, self.qualities))
+        if random.random() < WRITTEN:
+            crop = written(random, crop)
         if self.mode == "L":
             crop = to_gray(random, crop)
             tables = tables[:1]
         elif random.random() < NO_COLOUR:
             crop = np.repeat(luma(crop), 3, axis=2)
-        sampling = choose(random, SAMPLING)
-        simple = random.random() < SIMPLE_CHROMA
-        pixels = jpeg_round_trip(crop, tables, sampling, simple_chroma=simple)
+        return crop, tables, choose(random, SAMPLING), random.random() < SIMPLE_CHROMA
+
+    def compress(self, crop: np.ndarray, tables: np.ndarray, sampling: str, simple_chroma: bool) -> Degraded:
+        """The crop as a file of its own has it."""
+        pixels = jpeg_round_trip(crop, tables, sampling, simple_chroma=simple_chroma)
         return Degraded(pixels, network_tables(tables), np.array(SUBSAMPLING[sampling], np.uint8), crop)
 
 

@@ -1,0 +1,55 @@
+"""Pieces of written pages: photographs have hardly any text, and files that people have do."""
+
+from functools import cache
+
+import numpy as np
+from numpy.random import Generator, default_rng
+from PIL import Image, ImageDraw, ImageFont
+
+PAGES, SIDE = 256, 256
+"""Number of pages that pieces are taken from, and their height and width, pixels."""
+POINTS = (8, 40)
+"""Smallest and largest size of letters, pixels."""
+HARD_EDGES, BOLD = 0.2, 0.2
+"""Shares of pages whose letters have edges that are not smoothed, and thick strokes."""
+REDUCED = 0.4
+"""Share of pages that were written twice as large, as scans and large screens are, and then reduced."""
+PLAIN, ON_PICTURE = 0.6, 0.15
+"""Shares of pieces that are black on white, and of those written on the picture; the others have two colours."""
+
+_LETTERS = np.frombuffer(b"eeettaaooiinnsshhrrddlluuccmmwwffggyyppbbvvkkjxqzETAOINSHRDLU0123456789.,;:-()/'&%", "S1")
+
+
+def written(random: Generator, crop: np.ndarray) -> np.ndarray:
+    """A piece of a page, as large as the crop (uint8, H x W x 3, at most SIDE), which is the paper now and then."""
+    page = _page(int(random.integers(PAGES)))
+    top, left = (int(random.integers(SIDE - length + 1)) for length in crop.shape[:2])
+    ink = page[top : top + crop.shape[0], left : left + crop.shape[1], None]
+    kind = random.random()
+    if kind < PLAIN:
+        return np.repeat(255 - ink, 3, axis=2)
+    paper = crop if kind < PLAIN + ON_PICTURE else _colour(random)
+    return np.rint(paper + ink / 255 * (_colour(random) - paper)).astype(np.uint8)
+
+
+@cache
+def _page(number: int) -> np.ndarray:
+    """How much of each pixel of a page is covered by ink: uint8, SIDE x SIDE."""
+    random = default_rng(number)
+    hard, bold, reduced = (random.random(3) < (HARD_EDGES, BOLD, REDUCED)).tolist()
+    scale = 1 + reduced
+    page = Image.new("L", (scale * SIDE, scale * SIDE))
+    draw = ImageDraw.Draw(page)
+    draw.fontmode = "1" if hard else "L"
+    points = scale * int(np.exp(random.uniform(*np.log(POINTS))))
+    font = ImageFont.load_default(points)  # Pillow's own: every machine has it
+    for top in np.arange(-points * random.random(), page.height, points * random.uniform(1.05, 1.6)):
+        letters = random.choice(_LETTERS, 4 * page.width // points).tobytes().decode()
+        words = " ".join(letters[start : start + 6] for start in range(0, len(letters), 6))
+        draw.text((-points * random.random(), top), words, fill=255, font=font, stroke_width=scale * bold / 2)
+    return np.asarray(page.reduce(scale))
+
+
+def _colour(random: Generator) -> np.ndarray:
+    """A colour, light and dark ones more often: float64, 3, 0..255."""
+    return 255 * random.beta(0.5, 0.5, 3)
