@@ -22,17 +22,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sampling", default="4:2:0", choices=("4:2:0", "4:2:2", "4:4:4"))
     chosen, rest = parser.parse_known_args(argv)
 
-    from dataset import degradation
-    from jpeg.tables import standard_tables
     from main import main as train
 
+    specialise(chosen.kind, chosen.sampling)
+    return train([*rest, "--degradation", "real"])
+
+
+def specialise(kind: str, sampling: str) -> None:
+    """Let `--degradation real` of this process make JPEGs of one kind of tables and one sampling alone."""
+    from dataset import degradation
+    from jpeg.tables import standard_tables
+
     def tables(_random, quality: int):
-        return standard_tables(quality) if chosen.kind == "standard" else sloped(SLOPES[chosen.kind], quality)
+        return standard_tables(quality) if kind == "standard" else sloped(SLOPES[kind], quality)
 
     degradation.draw_tables = tables
-    degradation.SAMPLING = {chosen.sampling: 1.0}
+    degradation.SAMPLING = {sampling: 1.0}
     degradation.WRITTEN = degradation.NO_COLOUR = degradation.SIMPLE_CHROMA = 0.0
-    return train([*rest, "--degradation", "real"])
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def test_loss(make_checkpoint, folder_of_photos):
 
 def test_data(folder):
     rows, _ = table("data.py", "--images", folder, "--batch", 2, "--samples", 32, "--rounds", 1)
-    assert rows[0][0] == "Pillow alone: encode + decode" and len(rows) == 7
+    assert rows[0][0] == "Pillow alone: encode + decode" and len(rows) == 8
     assert all(float(row[1].replace(",", "")) > 0 for row in rows)
 
 
@@ -174,3 +174,24 @@ def test_real_jpegs_of_another_method(folder, tmp_path):
         command = [sys.executable, ROOT / "benchmarks" / "real_jpegs.py", "--gtdata", folder, *bad]
         done = subprocess.run([*map(str, command)], capture_output=True, text=True)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and said in done.stderr
+
+
+def test_a_specialist_sees_one_kind_of_jpeg_alone(folder, tmp_path):
+    script = """
+import numpy as np, specialist
+from numpy.random import Philox
+specialist.specialise("falling", "4:2:2")
+from dataset.degradation import Real
+from jpeg.tables import rise
+crop = np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)
+for index in range(100):
+    drawn, tables, sampling, simple = Real((20, 60), "RGB").draw(crop, 0, Philox(key=index))
+    assert drawn is crop and sampling == "4:2:2" and not simple and rise(tables[0]) < -0.5
+print("all of them")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT / "benchmarks")
+    assert done.stdout == "all of them\n", done.stderr
+    tiny = ["--net", "qmar_plus", "--n_feats", 4, "--n_resblocks", 1, "--batchSize", 2, "--nEpochs", 1]
+    words = ["--kind", "steep", "--imgGTRoot", folder, "--threads", 0, "--samples_per_epoch", 4, "--size", 32, *tiny]
+    printed("specialist.py", *words, "--savedir", tmp_path / "steep", "--store", tmp_path / "store")
+    assert (tmp_path / "steep" / "model_last.pth").exists()
