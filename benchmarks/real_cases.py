@@ -42,7 +42,9 @@ SLOPED = (10, 30, 75)
 GRAY = (10, 30, 75, 90)
 """Qualities of gray files."""
 TEXT = "It was the best of times,\nit was the worst of times,\nit was the age of wisdom,\nit was the age of foolishness"
-"""Dickens, A Tale of Two Cities: on the white pages."""
+"""Dickens, A Tale of Two Cities: on the pages."""
+INKS = ("black on yellow", "red on white", "yellow on navy", "blue on white", "white on black", "darkgreen on white")
+"""Ink and paper of pages in colour."""
 FILE_SAMPLING = ("4:2:0", "4:2:2", "4:4:4")
 OWN_GROUP = ("Google", "JPEGmini", "mozjpeg", "Nikon", "Sony", "unlabelled")
 """Makers of so many tables that they have a row of their own."""
@@ -83,7 +85,7 @@ def cases() -> Iterator[Case]:
             tables = scaled(np.stack([ROBIDOUX_TABLE] * 2), quality)
             yield Case("mozjpeg's default", f"{sampling}, {quality}", colour(lambda _, t=tables: t, sampling), sampling)
         for step in FLAT:
-            tables = np.full((2, 8, 8), step)
+            tables = np.full((2, BLOCK, BLOCK), step)
             yield Case("flat", f"{sampling}, {step}", colour(lambda _, t=tables: t, sampling), sampling)
         for name, octaves in SLOPES.items():
             for quality in SLOPED:
@@ -108,8 +110,10 @@ def cases() -> Iterator[Case]:
     for quality in GRAY:
         yield Case("R, G, B coded", f"4:4:4, {quality}", coded_as_rgb(quality))
     for quality in GRAY:
-        yield Case("text on white", f"gray, {quality}", text(quality, "L"))
-        yield Case("text on white", f"colour, {quality}", text(quality, "RGB"))
+        yield Case("text", f"black on white, {quality}", text(quality, "L"))
+        yield Case("text", f"the same, hard edges, {quality}", text(quality, "L", hard=True))
+        for sampling in ("4:2:0", "4:4:4"):
+            yield Case("text", f"colour, {sampling}, {quality}", text(quality, "RGB", sampling))
 
 
 def scaled(tables: np.ndarray, quality: int) -> np.ndarray:
@@ -170,16 +174,18 @@ def coded_as_rgb(quality: int) -> Maker:
     return make
 
 
-def text(quality: int, mode: str) -> Maker:
-    """Maker of pages of black text on white whose lower half is empty."""
+def text(quality: int, mode: str, sampling: str = "4:2:0", *, hard: bool = False) -> Maker:
+    """Maker of pages of text whose lower half is empty: black on white, or INKS; edges smoothed or ``hard``."""
 
     def make(place: int, picture: np.ndarray) -> tuple[bytes, np.ndarray]:
-        page = Image.new(mode, (picture.shape[1], picture.shape[0]), "white")
-        upper = Image.new(mode, (page.width, page.height // 2), "white")
-        font = ImageFont.load_default(10 + place % 9)
-        ImageDraw.Draw(upper).multiline_text((8, 8), (TEXT + "\n") * 20, fill="black", font=font)
+        ink, paper = ("black", "white") if mode == "L" else INKS[place % len(INKS)].split(" on ")
+        page = Image.new(mode, (picture.shape[1], picture.shape[0]), paper)
+        upper = Image.new(mode, (page.width, page.height // 2), paper)
+        draw = ImageDraw.Draw(upper)
+        draw.fontmode = "1" if hard else "L"
+        draw.multiline_text((8, 8), (TEXT + "\n") * 20, fill=ink, font=ImageFont.load_default(10 + place % 9))
         page.paste(upper)
         truth = np.asarray(page).reshape(page.height, page.width, -1)
-        return write_jpeg(page, standard_tables(quality)[: 1 if mode == "L" else 2]), truth
+        return write_jpeg(page, standard_tables(quality)[: 1 if mode == "L" else 2], sampling), truth
 
     return make

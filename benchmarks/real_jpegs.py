@@ -5,13 +5,13 @@
     python benchmarks/real_jpegs.py --peer theirs=restored/         # restored/CASE/IMAGE.png
 
 Each file goes through what restore.py does, its rules included. A cell is the mean gain in PSNR over the file as Pillow
-decodes it, and the gain of the worst picture in brackets. For the tables that files have, 'share' is the mean gain as a
-share of what standard tables of the same sampling give the same pictures at the same PSNR of the JPEG.
+decodes it, and the gain of the worst picture in brackets. For tables that are not standard, 'share' is the mean gain as
+a share of what standard tables of the same sampling give the same pictures at the same PSNR of the JPEG; it stays empty
+where that is less than 0.1 dB.
 """
 
 import json
 import sys
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -41,13 +41,22 @@ def main(argv: list[str] | None = None) -> int:
     from utils.errors import UserError
     from utils.image import load_image
 
-    files, _ = find_images(options.gtdata, options.dataroot)
-    pictures = [middle(load_image(file, "RGB"), options.crop) for file in files[: options.images]]
-    names = [file.stem for file in files[: options.images]]
-    chosen = [case for case in cases() if not options.families or case.family in options.families]
-    known = sorted({case.family for case in cases()})
-    if unknown := set(options.families) - set(known):
-        raise UserError(f"--families {', '.join(sorted(unknown))}: unknown, choose from {', '.join(known)}")
+    chosen = select(options.families)
+    files = find_images(options.gtdata, options.dataroot)[0][: options.images]
+    names = [file.stem for file in files]
+    if len(set(names)) < len(names):
+        raise UserError(f"{options.gtdata!r} holds pictures whose names differ in the ending alone: rename them")
+    models, peers = named(options.model, "--model"), named(options.peer, "--peer")
+    if options.write and (models or peers or options.json):
+        raise UserError("--write measures nothing: leave --model, --peer and --json out")
+    if twice := models.keys() & peers.keys():
+        raise UserError(f"--peer {min(twice)!r}: the name is that of a --model, choose another")
+    if options.json and not Path(options.json).absolute().parent.is_dir():
+        raise UserError(f"--json {options.json!r} lies in no folder that exists: create it")
+    methods: dict[str, Restorer | Path] = {}
+    methods |= {name: results_of_a_peer(name, folder, chosen, names) for name, folder in peers.items()}
+    methods |= {name: Restorer(paths.split(",")) for name, paths in models.items()}
+    pictures = [middle(load_image(file, "RGB"), options.crop) for file in files]
     if options.write:
         for case in chosen:
             for place, (name, picture) in enumerate(zip(names, pictures, strict=True)):
@@ -55,11 +64,6 @@ def main(argv: list[str] | None = None) -> int:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(case.make(place, picture)[0])
         return 0
-    methods: dict[str, Restorer | Path] = {}
-    for name, paths in named(options.model, "--model"):
-        methods[name] = Restorer(paths.split(","))
-    for name, folder in named(options.peer, "--peer"):
-        methods[name] = Path(folder)
     methods = methods or {"shipped": Restorer()}
     header = ["tables", "", "JPEG, dB", *(part for name in methods for part in (f"{name}, gain", "share"))]
     print_table(header, [])
@@ -73,15 +77,44 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def named(words: list[str], option: str) -> Iterator[tuple[str, str]]:
-    """NAME=PATH words in two; raises UserError for other forms."""
+def select(families: list[str]) -> list[Case]:
+    """The cases of some families, or of all; raises UserError for a name that none has."""
     from utils.errors import UserError
 
+    everything = list(cases())
+    known = {case.family for case in everything}
+    if unknown := set(families) - known:
+        wrong, right = (", ".join(map(repr, sorted(names))) for names in (unknown, known))
+        raise UserError(f"--families {wrong}: unknown, choose from {right}")
+    return [case for case in everything if not families or case.family in families]
+
+
+def results_of_a_peer(name: str, folder: str, chosen: list[Case], names: list[str]) -> Path:
+    """The folder of another method's results; raises UserError if one of them is missing."""
+    from utils.errors import UserError
+
+    wanted = [Path(folder, case.folder, f"{image}.png") for case in chosen for image in names]
+    if missing := [str(file) for file in wanted if not file.is_file()]:
+        raise UserError(
+            f"--peer {name}={folder}: {len(missing)} of {len(wanted)} results do not exist, {missing[0]!r} for one: "
+            "restore all that --write has written"
+        )
+    return Path(folder)
+
+
+def named(words: list[str], option: str) -> dict[str, str]:
+    """NAME=PATH words as a dictionary; raises UserError for other forms, and a name that comes twice."""
+    from utils.errors import UserError
+
+    found: dict[str, str] = {}
     for word in words:
         name, _, path = word.partition("=")
         if not name or not path:
             raise UserError(f"{option} {word!r} is not of the form NAME=PATH")
-        yield name, path
+        if name in found or name == "JPEG":
+            raise UserError(f"{option} {word!r}: the name {name!r} is taken, choose another")
+        found[name] = path
+    return found
 
 
 def middle(picture: np.ndarray, side: int | None) -> np.ndarray:
@@ -112,11 +145,12 @@ def measure(case: Case, pictures, names, methods) -> dict[str, list[float]]:
                 file = method / case.folder / f"{names[place]}.png"
                 restored = load_image(file, mode)
                 if restored.shape != truth.shape:
-                    raise UserError(f"{str(file)!r} has {restored.shape[:2]} pixels where {truth.shape[:2]} are wanted")
+                    size, wanted = ("x".join(map(str, array.shape[1::-1])) for array in (restored, truth))
+                    raise UserError(f"{str(file)!r} has {size} pixels, not {wanted}: restore what --write has written")
             else:
                 restored = method.restore_picture(stream).pixels
             found[name].append(psnr(restored, truth) - before)
-            if case.family == "text on white":
+            if case.family == "text" and truth.shape[2] == 1:
                 empty = restored[-picture.shape[0] // 4 :]
                 found.setdefault(f"{name}: darkest white", []).append(int(empty.min()))
             if case.family == "R = G = B":
@@ -151,7 +185,7 @@ def share(case: Case, results, name: str) -> str:
         np.interp(before, *zip(*sorted((c["JPEG"][place], c[name][place]) for c in curves), strict=True))
         for place, before in enumerate(results[case]["JPEG"])
     ]
-    return f"{np.mean(results[case][name]) / np.mean(wanted):.2f}"
+    return f"{np.mean(results[case][name]) / np.mean(wanted):.2f}" if np.mean(wanted) >= 0.1 else ""
 
 
 if __name__ == "__main__":

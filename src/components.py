@@ -30,7 +30,8 @@ class Components:
     - With a model for colour alone gray goes through it, its pixels in all three channels and its one table as both,
       and the luma of the result is taken. With one for gray alone the luma of colour is restored, with the luminance
       table, and the chroma stays as decoded.
-    - Of CMYK the inks C, M and Y, which JPEG files hold like R, G and B, are restored as colour, and K as gray.
+    - Of CMYK that was coded as Y, Cb, Cr and K the inks C, M and Y are restored as colour and K as gray; of other CMYK
+      each ink goes through the gray model, with its own table.
     - A network that has learnt from standard tables alone (utils.checkpoint.degradation) is told the nearest ones where
       a file's own are flatter, which mislead it.
     - Files whose steps are all 1 or 2 are left as they are.
@@ -56,22 +57,34 @@ class Components:
         """
         pixels, tables = self.photo.pixels, self.photo.tables
         channels = pixels.shape[2]
-        if tables.max() <= FINEST:
-            self._note(f"left as it is: its quantization steps, 1 to {tables.max()}, leave nothing to restore")
+        if self.left_alone:
+            self._note(f"left as it is: no quantization step is over {FINEST}")
             return pixels.astype(np.float32) if dtype == np.float32 else pixels
         if tables.max() > LARGEST_STEP:
             self._note(f"its quantization steps, up to {tables.max()}, are taken as {LARGEST_STEP} at most")
         if channels == 1:
             return self._gray(pixels, tables[:1], dtype)
         if channels == 4:
-            inks = self._color(255 - pixels[..., :3], tables[:3], np.float32)
-            return 255 - np.concatenate([inks, self._gray(255 - pixels[..., 3:], tables[3:], np.float32)], axis=2)
+            light = 255 - pixels
+            if not self.photo.transformed:
+                return 255 - self._each(light, tables)
+            inks = self._color(light[..., :3], tables[:3], np.float32)
+            return 255 - np.concatenate([inks, self._gray(light[..., 3:], tables[3:], np.float32)], axis=2)
         if not self.photo.transformed:
-            planes = [self._gray(pixels[..., [n]], tables[[n]], np.float32) for n in range(3)]
-            return np.concatenate(planes, axis=2)
+            return self._each(pixels, tables)
         if is_gray(pixels):
             return np.repeat(self._gray(pixels[..., [1]], tables[:1], dtype), 3, axis=2)
         return self._color(pixels, tables, dtype)
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether `restore` leaves the photo as it is."""
+        return self.photo.tables.max() <= FINEST
+
+    def _each(self, pixels: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        """Restore each component (uint8, H x W x C) as gray: float32."""
+        planes = [self._gray(pixels[..., [n]], tables[[n]], np.float32) for n in range(len(tables))]
+        return np.concatenate(planes, axis=2)
 
     def _color(self, rgb: np.ndarray, tables: np.ndarray, dtype: type) -> np.ndarray:
         """Restore uint8 RGB, H x W x 3, to ``dtype`` by a colour model, or to float32 by a gray one."""

@@ -159,10 +159,10 @@ class Restorer:
         return replace(photo, tables=tables[[0, 1, 1][: photo.pixels.shape[2]]], offset=offset)
 
     def _restore(self, photo: Photo, dtype: type) -> Picture:
-        coefficients = self._coefficients(photo) if self.project else None
         components = Components(photo, self.models, strength=self.strength, ensemble=self.self_ensemble)
+        coefficients = self._coefficients(photo) if self.project else None
         restored = components.restore(np.float32 if self.project or self.self_ensemble else dtype)
-        if coefficients is not None:
+        if coefficients is not None and not components.left_alone:
             restored = project(restored.astype(np.float32), coefficients)
         alpha = None if photo.alpha is None else turn(photo.alpha, photo.orientation)
         warning = "; ".join(filter(None, (photo.warning, *components.notes)))

@@ -146,9 +146,10 @@ def test_real_jpegs(folder, tmp_path):
     few = ["--families", "standard", "flat", "R = G = B"]
     lines = printed(*words, *few, "--json", tmp_path / "gains.json")
     assert lines[0] == "| tables |  | JPEG, dB | shipped, gain | share |"
-    rows = {tuple(row[:2]): row[2:] for row in (line.strip("| ").split(" | ") for line in lines[2:])}
+    rows = {tuple(row[:2]): row[2:] for row in (line[2:-2].split(" | ") for line in lines[2:])}
     assert rows["standard", "4:2:0, 100"][1] == "+0.00 (+0.00)"  # left as it is
-    assert float(rows["standard", "4:2:0, 10"][1].split()[0]) > 1 and "share" not in rows["standard", "4:2:0, 10"]
+    assert float(rows["standard", "4:2:0, 10"][1].split()[0]) > 1 and rows["standard", "4:2:0, 10"][2] == ""
+    assert 0.5 < float(rows["flat", "4:4:4, 70"][2]) < 1.5
     assert rows["R = G = B", "4:2:0, 10"][1].endswith("R, G, B apart 0")
     gains = json.loads((tmp_path / "gains.json").read_text())
     assert len(gains["flat 4:4:4, 70"]["shipped"]) == 2 and len(rows) == len(gains)
@@ -166,10 +167,16 @@ def test_real_jpegs_of_another_method(folder, tmp_path):
         Image.open(file).save(target)
     rows = [line.split(" | ")[3] for line in printed(*words, "--peer", f"theirs={tmp_path / 'theirs'}")[2:]]
     assert rows == ["+0.00 (+0.00)"] * 12  # what they restored is the file itself
+    peer = f"theirs={tmp_path / 'theirs'}"
     for bad, said in (
         (["--peer", "theirs"], "--peer 'theirs' is not of the form NAME=PATH"),
-        (["--peer", f"theirs={tmp_path}"], "does not exist"),
-        (["--families", "colour"], "--families colour: unknown"),
+        (["--peer", f"theirs={tmp_path}", "--families", "gray"], "16 of 16 results do not exist"),
+        (["--families", "colour"], "--families 'colour': unknown, choose from 'R = G = B', 'R, G, B coded', 'falling'"),
+        (["--peer", peer, "--peer", peer], "the name 'theirs' is taken"),
+        (["--peer", peer.replace("theirs=", "JPEG=")], "the name 'JPEG' is taken"),
+        (["--peer", peer, "--model", "theirs=a.pth"], "the name is that of a --model"),
+        (["--write", tmp_path / "new", "--peer", peer], "--write measures nothing"),
+        (["--json", tmp_path / "new" / "a.json"], "lies in no folder that exists"),
     ):
         command = [sys.executable, ROOT / "benchmarks" / "real_jpegs.py", "--gtdata", folder, *bad]
         done = subprocess.run([*map(str, command)], capture_output=True, text=True)
@@ -178,20 +185,31 @@ def test_real_jpegs_of_another_method(folder, tmp_path):
 
 def test_a_specialist_sees_one_kind_of_jpeg_alone(folder, tmp_path):
     script = """
-import numpy as np, specialist
+import main, numpy as np, sys
 from numpy.random import Philox
-specialist.specialise("falling", "4:2:2")
-from dataset.degradation import Real
+import specialist
+from dataset import degradation
 from jpeg.tables import rise
-crop = np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)
-for index in range(100):
-    drawn, tables, sampling, simple = Real((20, 60), "RGB").draw(crop, 0, Philox(key=index))
-    assert drawn is crop and sampling == "4:2:2" and not simple and rise(tables[0]) < -0.5
-print("all of them")
+def seen(argv):
+    assert argv[-2:] == ["--degradation", "real"]
+    crop = np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)
+    made = degradation.build_degradation("real", qualities=(20, 60), mode="RGB", codec="pillow")
+    for index in range(100):
+        drawn, tables, sampling, simple = made.draw(crop, 0, Philox(key=index))
+        assert drawn is crop and sampling == "4:2:2" and not simple and rise(tables[0]) < -0.5
+    print("all of them")
+main.main = seen
+specialist.main(["--kind", "falling", "--sampling", "4:2:2", "--imgGTRoot", "photos"])
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT / "benchmarks")
+    search = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'benchmarks'}"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=search)
     assert done.stdout == "all of them\n", done.stderr
     tiny = ["--net", "qmar_plus", "--n_feats", 4, "--n_resblocks", 1, "--batchSize", 2, "--nEpochs", 1]
     words = ["--kind", "steep", "--imgGTRoot", folder, "--threads", 0, "--samples_per_epoch", 4, "--size", 32, *tiny]
-    printed("specialist.py", *words, "--savedir", tmp_path / "steep", "--store", tmp_path / "store")
+    words += ["--savedir", tmp_path / "steep", "--store", tmp_path / "store", "--valid_degradation", "real"]
+    printed("specialist.py", *words, "--holdout", 2, "--colorMode", "L")
     assert (tmp_path / "steep" / "model_last.pth").exists()
+    for more in (["--resume", tmp_path / "steep"], ["--gpus", "[0,1]"], ["--degradation", "published"]):
+        command = [sys.executable, ROOT / "benchmarks" / "specialist.py", *words, *more]
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+        assert done.returncode == 2 and done.stderr.startswith("error: leave out") and done.stderr.count("\n") == 1

@@ -17,7 +17,7 @@ from engine import to_bytes
 from jpeg.codec import Compressed, write_jpeg
 from jpeg.color import LUMA
 from jpeg.reader import read_photo
-from jpeg.tables import network_tables, standard_tables
+from jpeg.tables import nearest_standard, network_tables, rise, standard_tables
 from model import Model
 from restorer import Restorer
 from utils.image import to_pillow
@@ -78,9 +78,10 @@ def test_one_level_of_chroma_is_no_colour_and_two_are():
         pixels = np.array(Image.merge("YCbCr", [flat.getchannel(0), *(Image.new("L", (16, 16), c) for c in chroma)]))
         rgb = np.array(Image.fromarray(pixels, "YCbCr").convert("RGB"))
         assert is_gray(rgb) is expected
-    mostly = np.full((600, 8, 3), 90, np.uint8)
-    mostly[599, 7] = 90, 90, 96
-    assert not is_gray(mostly)
+    for blue, expected in ((92, True), (93, False)):
+        mostly = np.full((600, 8, 3), 90, np.uint8)
+        mostly[599, 7] = 90, 90, blue
+        assert is_gray(mostly) is expected
 
 
 # ------------------------------------------------------------------------------------- R, G and B coded
@@ -103,6 +104,32 @@ def test_components_coded_as_colours_go_through_the_gray_network_with_their_own_
     assert np.allclose(alone[..., 0], through)
 
 
+def test_inks_coded_as_they_are_go_through_the_gray_network_and_transformed_ones_as_colour(photo, color, gray):
+    inks = np.dstack([photo[:40, :48], photo[:40, :48, 1]])
+    stream = BytesIO()
+    tables = [[step] * 64 for step in (10, 30, 60, 90)]
+    Image.fromarray(inks, "CMYK").save(stream, "JPEG", qtables=tables)
+    for read in (read_photo(stream.getvalue()), read_photo(Image.open(stream))):
+        read = replace(read, tables=np.array(tables, np.uint16).reshape(4, 8, 8))
+        assert not read.transformed and read.pixels.shape == (40, 48, 4)
+        found = Components(read, of(color, gray)).restore()
+        for number in range(4):
+            plane = np.ascontiguousarray(255 - read.pixels[..., [number]])
+            expected = gray.restore(Compressed(plane, read.tables[[number]].astype(np.uint8)))
+            assert np.allclose(255 - found[..., [number]], expected, atol=1e-3)
+    adobe = stream.getvalue().index(b"Adobe")
+    ycck = bytearray(stream.getvalue())
+    ycck[adobe + 11] = 2  # the transform
+    read = read_photo(bytes(ycck))
+    assert read.transformed
+    light, told = 255 - read.pixels, network_tables(read.tables[:3])
+    found = Components(read, of(color, gray)).restore()
+    expected = color.restore(Compressed(light[..., :3].copy(), told))
+    assert np.allclose(255 - found[..., :3], expected, atol=1e-3)
+    last = Compressed(light[..., 3:].copy(), read.tables[3:].astype(np.uint8))
+    assert np.allclose(255 - found[..., 3:], gray.restore(last), atol=1e-3)
+
+
 # ------------------------------------------------------------------------------------- nothing to restore
 
 
@@ -111,7 +138,7 @@ def test_files_whose_steps_are_1_or_2_are_left_as_they_are_and_said_so(photo, co
         content = encoded(pixels, quality=100)
         picture = Restorer([color, gray]).restore_picture(content)
         assert np.array_equal(picture.pixels.squeeze(), np.asarray(Image.open(BytesIO(content))))
-        assert picture.warning == "left as it is: its quantization steps, 1 to 1, leave nothing to restore"
+        assert picture.warning == "left as it is: no quantization step is over 2"
         wide = Restorer([color, gray]).restore_picture(content, dtype=np.uint16)
         assert np.array_equal(wide.pixels, picture.pixels.astype(np.uint16) * 257)
         floats = Restorer([color, gray], self_ensemble=True).restore_picture(content, dtype=np.float32)
@@ -123,11 +150,21 @@ def test_files_whose_steps_are_1_or_2_are_left_as_they_are_and_said_so(photo, co
     assert np.array_equal(np.asarray(Image.open("out.png")), np.asarray(Image.open("fine.jpg")))
 
 
-def test_a_step_of_3_is_restored(photo, gray):
+@pytest.mark.parametrize(("step", "left"), [(2, True), (3, False)])
+def test_one_step_of_3_is_enough_to_be_restored(photo, gray, step, left):
     tables = np.ones((1, 8, 8), int)
-    tables[0, 7, 7] = 3
-    picture = Restorer([gray]).restore_picture(write_jpeg(to_pillow(photo[:40, :48, :1]), tables))
-    assert not picture.warning
+    tables[0, 7, 7] = step
+    content = write_jpeg(to_pillow(photo[:40, :48, :1]), tables)
+    picture = Restorer([gray]).restore_picture(content, dtype=np.float32)
+    assert bool(picture.warning) is left
+    assert np.array_equal(picture.pixels.squeeze(), np.asarray(Image.open(BytesIO(content)))) is left
+
+
+def test_what_is_left_as_it_is_is_not_projected_either(photo, color, gray):
+    pytest.importorskip("jpeglib", reason="the optional package jpeglib is not installed")
+    content = encoded(photo[:40, :48], quality=100)
+    picture = Restorer([color, gray], project=True).restore_picture(content)
+    assert np.array_equal(picture.pixels, np.asarray(Image.open(BytesIO(content))))
 
 
 # ------------------------------------------------------------------------------------- what networks are told
@@ -148,6 +185,20 @@ def test_networks_of_standard_tables_are_told_the_nearest_where_others_mislead_t
     own = Restorer([color, gray]).restore_picture(content)
     assert np.array_equal(own.pixels, to_bytes(color.restore(Compressed(read.pixels.copy(), flat.astype(np.uint8)))))
     assert not own.warning and not np.array_equal(own.pixels, found.pixels)
+
+
+@pytest.mark.parametrize(("flatter", "own"), [(1.4, True), (1.6, False)])
+def test_tables_may_be_flatter_by_one_and_a_half_octaves(photo, gray, flatter, own):
+    frequency = np.add.outer(np.arange(8), np.arange(8)) / 8
+    tilted = [np.rint(standard_tables(50)[:1] * 2.0 ** (-tilt * frequency)) for tilt in np.linspace(0.5, 4, 200)]
+    tilted = [tables.clip(1, 255).astype(np.uint8) for tables in tilted]
+    apart = [abs(rise(nearest_standard(tables))[0] - rise(tables)[0] - flatter) for tables in tilted]
+    tables = tilted[np.argmin(apart)]
+    assert min(apart) < 0.08
+    read = read_photo(write_jpeg(to_pillow(photo[:40, :48, :1]), tables))
+    components = Components(read, of(replace(gray, degradation="published")))
+    told = tables if own else nearest_standard(tables)
+    assert np.array_equal(components.restore(), gray.restore(Compressed(read.pixels.copy(), told)))
 
 
 @pytest.mark.parametrize("power", [0, 0.7, 1.3])

@@ -164,12 +164,12 @@ def test_the_margin_is_a_small_part_of_a_step():
 def test_adobe_and_identifiers_tell_rgb_apart(photo, tmp_path):
     rgb = encoded(photo[:16, :16], keep_rgb=True, subsampling=0)
     ycc = encoded(photo[:16, :16])
-    assert read_structure(rgb).rgb and not read_structure(ycc).rgb
-    assert not read_structure(encoded(photo[:16, :16, 0])).rgb
+    assert not read_structure(rgb).transformed and read_structure(ycc).transformed
+    assert read_structure(encoded(photo[:16, :16, 0])).transformed
     bare = picture_alone(ycc)
-    assert not read_structure(bare).rgb and b"JFIF" not in bare
+    assert read_structure(bare).transformed and b"JFIF" not in bare
     named = bytearray(picture_alone(rgb))  # Adobe's segment is gone, and R, G and B name the components
-    assert read_structure(bytes(named)).rgb
+    assert not read_structure(bytes(named)).transformed
 
 
 def test_segments_beyond_number_are_left_out_before_jpeglib_reads(photo):

@@ -32,7 +32,8 @@ def test_tables_of_every_family_are_about_as_strong_as_standard_ones(family, qua
     strengths = np.array([np.log2(tables[0][LOW]).mean() for tables in found])
     if family != "files":  # half of which are as the file has them
         assert abs(np.median(strengths) - wanted) < 0.35
-    assert np.abs(strengths - wanted).max() < 0.2 if family == "standard" and quality < 90 else True
+    if family == "standard" and quality < 90:
+        assert np.abs(strengths - wanted).max() < 0.2
 
 
 def test_half_of_the_tables_are_standard_but_for_rounding():
@@ -40,6 +41,21 @@ def test_half_of_the_tables_are_standard_but_for_rounding():
     found = many(lambda random: draw_tables(random, draw_quality(random, (1, 100))), 1000)
     near = [np.abs(known - tables[0]).max((1, 2)).min() <= 1 for tables in found]
     assert 0.47 < np.mean(near) < 0.62
+
+
+def test_standard_tables_are_now_and_then_rounded_otherwise_or_have_another_chroma():
+    own = standard_tables(50).astype(int)
+    found = many(lambda random: random_tables.standard(random, 50), 2000)
+    apart = np.array([np.abs(np.rint(tables) - own).max((1, 2)) for tables in found])
+    assert set(apart[:, 0].tolist()) == {0, 1} and 0.16 < np.mean(apart[:, 0]) < 0.24
+    assert 0.02 < np.mean(apart[:, 1] > 1) < 0.08  # another quality, which is finer
+
+
+def test_random_tables_stop_growing_now_and_then():
+    found = np.stack(many(lambda random: random_tables.smooth(random, 30)[0], 600))
+    largest = found.max((1, 2), keepdims=True)
+    capped = (np.isclose(found, largest).sum((1, 2)) > 3) & (np.ptp(found, (1, 2)) > 1)
+    assert 0.03 < np.mean(capped) < 0.25
 
 
 def test_random_tables_are_flat_falling_and_steep_and_chroma_up_to_three_times_as_coarse():

@@ -17,7 +17,6 @@ from dataset import jpeg, jpeg_qm, jpeg_qm_plus, jpeg_qmg
 from dataset.crops import CompressedCrops, Samples, StepSampler, disjoint_crops
 from dataset.degradation import build_degradation
 from dataset.store import ImageStore
-from jpeg.codec import get_codec
 from jpeg.tables import BLOCK
 from utils.errors import UserError
 from utils.image import COLOR_MODES, image_files
@@ -112,7 +111,7 @@ def build_training_data(options: Namespace, *, files: list[Path], rank: int, wor
             f"{options.batchSize}"
         )
     degradation = build_degradation(
-        options.degradation, qualities=tuple(options.quality), mode=options.colorMode, codec=get_codec(options.codec)
+        options.degradation, qualities=tuple(options.quality), mode=options.colorMode, codec=options.codec
     )
     store = decode(files, options, mode=degradation.source, rank=rank)
     crops = disjoint_crops(store.shapes, options.size)

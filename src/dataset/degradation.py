@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator, Philox
 
 from dataset.written import written
-from jpeg.codec import SUBSAMPLING, Codec, Compressed, PillowCodec, jpeg_round_trip
+from jpeg.codec import SUBSAMPLING, Codec, Compressed, get_codec, jpeg_round_trip
 from jpeg.color import LUMA
 from jpeg.random_tables import choose, draw_tables
 from jpeg.tables import network_tables
@@ -28,7 +28,7 @@ GOOD, GOOD_FROM = 0.25, 0.8
 """Share of qualities from the upper part of the range alone, and where that begins: most files are good."""
 NO_COLOUR = 0.02
 """Share of crops in colour with R = G = B."""
-WRITTEN = 0.04
+WRITTEN = 0.08
 """Share of crops that are a piece of a written page instead (dataset.written)."""
 STUDIO_RANGE = 0.5
 """Share of gray crops that are MATLAB's Y, 16..235, as in the paper; the others are the Y of JPEG files, 0..255."""
@@ -161,12 +161,12 @@ def check_degradation(name: str, option: str = "--degradation") -> str:
     return name
 
 
-def build_degradation(name: str, *, qualities: tuple[int, int], mode: str, codec: Codec) -> Degradation:
-    """The degradation called ``name``; raises UserError for another name, or a codec that it does not take."""
+def build_degradation(name: str, *, qualities: tuple[int, int], mode: str, codec: str) -> Degradation:
+    """The degradation called ``name``; raises UserError for another name, or a codec's that it does not take."""
     if check_degradation(name) == "published":
-        return Published(qualities, mode, codec)
-    if not isinstance(codec, PillowCodec):
-        raise UserError("--degradation real compresses by Pillow's libjpeg: leave --codec out")
+        return Published(qualities, mode, get_codec(codec))
+    if codec != "pillow":
+        raise UserError(f"--degradation real compresses by Pillow's libjpeg: leave --codec {codec} out")
     return Real(qualities, mode)
 
 

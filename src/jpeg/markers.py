@@ -60,7 +60,7 @@ class Structure(NamedTuple):
             found it, whatever thumbnails come before and however tables are redefined between scans.
         scans: how many there are.
         complete: whether the stream ends with EOI.
-        rgb: whether three components are R, G and B, not Y, Cb and Cr.
+        transformed: whether colour is coded as Y, Cb and Cr (and K); False where each component is a colour or an ink.
     """
 
     width: int
@@ -69,7 +69,7 @@ class Structure(NamedTuple):
     tables: np.ndarray
     scans: int
     complete: bool
-    rgb: bool
+    transformed: bool
 
     @property
     def reduction(self) -> tuple[int, int]:
@@ -155,8 +155,8 @@ def read_structure(stream: bytes) -> Structure:
         if table is None:
             raise ValueError(f"it has no quantization table {component.table}")
         tables.append(table)
-    rgb = len(components) == 3 and not jfif and is_rgb(components, transform)
-    return Structure(width, height, components, np.array(tables), scans, complete, rgb)
+    transformed = is_transformed(components, jfif=jfif, adobe=transform)
+    return Structure(width, height, components, np.array(tables), scans, complete, transformed)
 
 
 def chroma_reduction(components: Sequence[Component]) -> tuple[int, int]:
@@ -167,15 +167,20 @@ def chroma_reduction(components: Sequence[Component]) -> tuple[int, int]:
     return down // max(chroma.vertical, 1), across // max(chroma.horizontal, 1)
 
 
-def is_rgb(components: Sequence[Component], transform: int | None) -> bool:
-    """Whether libjpeg (jdapimin.c, default_decompress_parms) takes a file without a JFIF marker as R, G and B.
+def is_transformed(components: Sequence[Component], *, jfif: bool, adobe: int | None) -> bool:
+    """Whether libjpeg (jdapimin.c, default_decompress_parms) takes colour as Y, Cb and Cr, or Y, Cb, Cr and K.
 
     Args:
-        transform: of Adobe's segment, or None without one.
+        jfif: whether there is a JFIF marker.
+        adobe: the transform of Adobe's segment, or None without one.
     """
-    if transform is not None:
-        return transform == 0
-    return bytes(component.identifier for component in components) == b"RGB"
+    if len(components) == 4:
+        return adobe not in (None, 0)
+    if len(components) != 3 or jfif:
+        return True
+    if adobe is not None:
+        return adobe != 0
+    return bytes(component.identifier for component in components) != b"RGB"
 
 
 def _tables(segment: bytes) -> dict[int, np.ndarray]:

@@ -83,7 +83,7 @@ def read_coefficients(stream: bytes) -> Coefficients:
         if plane.shape != (*blocks, BLOCK, BLOCK):
             raise ValueError("its coefficients don't cover its picture")
         components.append(Component(plane, table.astype(np.float32), *reduced))
-    return Coefficients(tuple(components), structure.rgb)
+    return Coefficients(tuple(components), not structure.transformed)
 
 
 def _read_planes(stream: bytes, count: int) -> list[np.ndarray]:

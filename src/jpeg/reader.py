@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from jpeg.markers import Component, chroma_reduction, is_rgb, read_structure
+from jpeg.markers import Component, chroma_reduction, is_transformed, read_structure
 from jpeg.tables import component_tables
 from utils.exif import upright
 from utils.image import to_mode
@@ -112,7 +112,9 @@ def _from_jpeg(stream: bytes, tolerant: bool, max_megapixels: float) -> Photo:
             raise ValueError(f"{error}; restore.py --tolerant restores what a viewer shows of it") from None
         warning = f"{error}: restored as far as it goes"
     photo = _photo(image, structure.tables)
-    return replace(photo, stream=stream, reduction=structure.reduction, transformed=not structure.rgb, warning=warning)
+    return replace(
+        photo, stream=stream, reduction=structure.reduction, transformed=structure.transformed, warning=warning
+    )
 
 
 def _decode_jpeg(stream: bytes) -> Image.Image:
@@ -130,9 +132,9 @@ def _from_pillow(image: Image.Image, max_megapixels: float) -> Photo:
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
         return _photo(image, None)
     components = [Component(*layer) for layer in image.layer]
-    rgb = len(components) == 3 and "jfif" not in image.info and is_rgb(components, image.info.get("adobe_transform"))
+    transformed = is_transformed(components, jfif="jfif" in image.info, adobe=image.info.get("adobe_transform"))
     photo = _photo(image, component_tables(image))
-    return replace(photo, reduction=chroma_reduction(components), transformed=not rgb)
+    return replace(photo, reduction=chroma_reduction(components), transformed=transformed)
 
 
 def _photo(image: Image.Image, tables: np.ndarray | None) -> Photo:
