@@ -13,7 +13,7 @@ their share of files."""
 ROUNDED = 0.2
 """Share of standard tables some of whose steps are 1 off: a fifth of the encoders with Annex K round otherwise."""
 OTHER_CHROMA, ONE_TABLE, THIRD_TABLE = 0.05, 0.1, 0.02
-"""Shares of files whose chroma has another quality, the table of luma, or a table for Cr that Cb has not."""
+"""Shares of samples whose chroma has another quality, the table of luma, or a table for Cr that Cb has not."""
 FLAT, FALLING = 0.2, 0.2
 """Shares of random tables whose steps are all the same, and whose steps fall or hardly rise with frequency."""
 HELD_OUT_MAKERS = frozenset({"Casio", "Fujifilm", "HP", "Kodak", "Minolta"})
