@@ -113,6 +113,11 @@ def shell(script: str, *argv: object, **keywords) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **keywords)
 
 
+def many(function: Callable, count: int = 300) -> list:
+    """What a function makes of numpy's random generators of different seeds."""
+    return [function(np.random.default_rng(seed)) for seed in range(count)]
+
+
 def refused(outcome, *words: str) -> None:
     """Asserts one clear sentence on standard error that contains ``words``, exit code 2 and no traceback."""
     assert outcome.code == 2, outcome

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from conftest import many
 from numpy.random import Generator, Philox, default_rng
 
 from dataset.degradation import (
@@ -31,11 +32,6 @@ from utils.metric import psnr
 @pytest.fixture
 def crop(photo):
     return np.ascontiguousarray(photo[100:164, 150:214])
-
-
-def many(function, count=300):
-    """What a function makes of generators with different seeds."""
-    return [function(default_rng(seed)) for seed in range(count)]
 
 
 # ------------------------------------------------------------------------------------------- round trips
@@ -126,7 +122,7 @@ def test_a_sample_is_its_ground_truth_compressed(crop):
         assert pixels.shape == truth.shape == crop.shape and tables.shape == (2, 8, 8) and psnr(pixels, truth) > 15
         known = {"as it is": crop, "R = G = B": np.repeat(luma(crop), 3, axis=2)}
         kinds[next((kind for kind, pixels in known.items() if np.array_equal(pixels, truth)), "written")] += 1
-    assert 1 <= kinds["R = G = B"] <= 20 and 16 <= kinds["written"] <= 48 and kinds["as it is"] > 340
+    assert 1 <= kinds["R = G = B"] <= 20 and 20 <= kinds["written"] <= 60 and kinds["as it is"] > 340
     assert reductions == set(SUBSAMPLING.values()) and 24 <= simple <= 56
 
 
@@ -152,7 +148,7 @@ def test_a_written_page_has_ink_and_paper(crop):
             plain += 1
             assert levels.min() < 64 or (levels == 255).all()  # ink, or a piece between lines
         on_picture += np.mean((page == crop).all(2)) > 0.3
-    assert 60 <= plain <= 120 and 15 <= on_picture <= 45
+    assert 30 <= plain <= 75 and 15 <= on_picture <= 45
 
 
 def test_pages_have_hard_and_smooth_edges_small_and_large_letters_lines_and_boxes():

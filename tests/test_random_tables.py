@@ -5,17 +5,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from conftest import many
 from numpy.random import default_rng
 
 from dataset.degradation import draw_quality
 from jpeg import random_tables
 from jpeg.random_tables import FAMILIES, HELD_OUT_MAKERS, LOW, TABLES, choose, draw_tables
 from jpeg.tables import standard_tables, tables_in_files
-
-
-def many(function, count=300):
-    """What a function makes of generators with different seeds."""
-    return [function(default_rng(seed)) for seed in range(count)]
 
 
 def test_the_shares_of_families_are_whole():

@@ -15,7 +15,7 @@ HARD_EDGES, REDUCED = 0.4, 0.3
 written twice as large, as scans and large screens are, and then reduced."""
 BOLD, DRAWN = 0.2, 0.3
 """Shares of pages whose letters have thick strokes, and of those with lines and boxes."""
-PLAIN, ON_PICTURE = 0.45, 0.15
+PLAIN, ON_PICTURE = 0.25, 0.15
 """Shares of pieces that are black on white, and of those written on the picture; the others have two colours."""
 
 _LETTERS = np.frombuffer(b"eeettaaooiinnsshhrrddlluuccmmwwffggyyppbbvvkkjxqzETAOINSHRDLU0123456789.,;:-()/'&%", "S1")
