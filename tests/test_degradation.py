@@ -136,9 +136,9 @@ def test_gray_samples_have_the_table_of_luma(crop):
 def test_a_written_page_has_ink_and_paper(crop):
     plain = on_picture = 0
     for seed in range(200):
-        page = written(default_rng(seed), crop)
+        page = written(default_rng(seed), crop, "L")
         assert page.shape == crop.shape and page.dtype == np.uint8
-        assert np.array_equal(page, written(default_rng(seed), crop))
+        assert np.array_equal(page, written(default_rng(seed), crop, "L"))
         levels, counts = np.unique(page.reshape(-1, 3), axis=0, return_counts=True)
         if (
             counts.max() > 0.3 * len(page) ** 2
@@ -163,7 +163,7 @@ def test_pages_have_hard_and_smooth_edges_small_and_large_letters_lines_and_boxe
 
 @pytest.mark.parametrize("side", [SIDE, SIDE + 8, 3 * SIDE])
 def test_pages_go_on_as_far_as_a_crop_does(side):
-    pages = [written(default_rng(seed), np.zeros((side, side, 3), np.uint8)) for seed in range(8)]
+    pages = [written(default_rng(seed), np.zeros((side, side, 3), np.uint8), "RGB") for seed in range(8)]
     assert all(page.shape == (side, side, 3) for page in pages)
     assert all(np.ptp(page[-64:, -64:]) > 0 for page in pages if np.ptp(page[:64, :64]) > 0)
 

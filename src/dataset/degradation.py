@@ -116,7 +116,7 @@ class Real:
         random = Generator(bits)
         tables = draw_tables(random, draw_quality(random, self.qualities))
         if random.random() < WRITTEN:
-            crop = written(random, crop)
+            crop = written(random, crop, self.mode)
         if self.mode == "L":
             crop = to_gray(random, crop)
             tables = tables[:1]

@@ -15,22 +15,26 @@ HARD_EDGES, REDUCED = 0.4, 0.3
 written twice as large, as scans and large screens are, and then reduced."""
 BOLD, DRAWN = 0.2, 0.3
 """Shares of pages whose letters have thick strokes, and of those with lines and boxes."""
-PLAIN, ON_PICTURE = 0.25, 0.15
-"""Shares of pieces that are black on white, and of those written on the picture; the others have two colours."""
+PLAIN, ON_PICTURE = {"L": 0.25, "RGB": 0.0}, 0.15
+"""Shares of pieces that are black on white, by colour mode (where they have no colour the gray network restores them),
+and of those written on the picture; the others have two colours."""
 
 _LETTERS = np.frombuffer(b"eeettaaooiinnsshhrrddlluuccmmwwffggyyppbbvvkkjxqzETAOINSHRDLU0123456789.,;:-()/'&%", "S1")
 
 
-def written(random: Generator, crop: np.ndarray) -> np.ndarray:
-    """A piece of a page, as large as the crop (uint8, H x W x 3), which is the paper now and then."""
+def written(random: Generator, crop: np.ndarray, mode: str) -> np.ndarray:
+    """A piece of a page for a network of mode 'RGB' or 'L', as large as the crop (uint8, H x W x 3).
+
+    Now and then the crop is the paper.
+    """
     page = _page(int(random.integers(PAGES)))
     page = np.tile(page, [-(-length // SIDE) for length in crop.shape[:2]])
     top, left = (int(random.integers(-length % SIDE + 1)) for length in crop.shape[:2])
     ink = page[top : top + crop.shape[0], left : left + crop.shape[1], None]
     kind = random.random()
-    if kind < PLAIN:
+    if kind < PLAIN[mode]:
         return np.repeat(255 - ink, 3, axis=2)
-    paper = crop if kind < PLAIN + ON_PICTURE else _colour(random)
+    paper = crop if kind < PLAIN[mode] + ON_PICTURE else _colour(random)
     return np.rint(paper + ink / 255 * (_colour(random) - paper)).astype(np.uint8)
 
 
