@@ -122,7 +122,7 @@ def test_a_sample_is_its_ground_truth_compressed(crop):
         assert pixels.shape == truth.shape == crop.shape and tables.shape == (2, 8, 8) and psnr(pixels, truth) > 15
         known = {"as it is": crop, "R = G = B": np.repeat(luma(crop), 3, axis=2)}
         kinds[next((kind for kind, pixels in known.items() if np.array_equal(pixels, truth)), "written")] += 1
-    assert 1 <= kinds["R = G = B"] <= 20 and 20 <= kinds["written"] <= 60 and kinds["as it is"] > 340
+    assert 1 <= kinds["R = G = B"] <= 20 and 6 <= kinds["written"] <= 32 and kinds["as it is"] > 340
     assert reductions == set(SUBSAMPLING.values()) and 24 <= simple <= 56
 
 

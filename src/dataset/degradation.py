@@ -28,7 +28,7 @@ GOOD, GOOD_FROM = 0.25, 0.8
 """Share of qualities from the upper part of the range alone, and where that begins: most files are good."""
 NO_COLOUR = 0.02
 """Share of crops in colour with R = G = B."""
-WRITTEN = 0.1
+WRITTEN = 0.04
 """Share of crops that are a piece of a written page instead (dataset.written)."""
 STUDIO_RANGE = 0.5
 """Share of gray crops that are MATLAB's Y, 16..235, as in the paper; the others are the Y of JPEG files, 0..255."""
