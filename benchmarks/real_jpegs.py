@@ -32,7 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--write", default="", metavar="FOLDER", help="write the files and measure nothing")
     parser.add_argument("--crop", type=params().number(int, 64), help="take the middle of each picture alone, pixels")
     parser.add_argument("--images", type=params().number(int, 1), help="take the first ones alone")
-    parser.add_argument("--families", nargs="+", default=[], metavar="NAME", help="rows of these families alone")
+    parser.add_argument(
+        "--families", nargs="+", default=[], metavar="NAME", help="rows of these families alone (share takes standard)"
+    )
     parser.add_argument("--json", default="", metavar="FILE", help="write all gains")
     options = parser.parse_args(argv)
 
@@ -51,8 +53,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--write measures nothing: leave --model, --peer and --json out")
     if twice := models.keys() & peers.keys():
         raise UserError(f"--peer {min(twice)!r}: the name is that of a --model, choose another")
-    if options.json and not Path(options.json).absolute().parent.is_dir():
-        raise UserError(f"--json {options.json!r} lies in no folder that exists: create it")
+    if options.json and (Path(options.json).is_dir() or not Path(options.json).absolute().parent.is_dir()):
+        raise UserError(f"--json {options.json!r} is no file in a folder that exists: name one")
     methods: dict[str, Restorer | Path] = {}
     methods |= {name: results_of_a_peer(name, folder, chosen, names) for name, folder in peers.items()}
     methods |= {name: Restorer(paths.split(",")) for name, paths in models.items()}

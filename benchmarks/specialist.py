@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     options = training.parse_args(rest)
     given = params().given_options(training, rest)
     if "degradation" in given or options.resume or len(options.gpus) > 1:
-        raise UserError("leave out --degradation, --resume and all --gpus but one: only src/main.py takes them")
+        raise UserError("leave out --degradation, --resume and more than one of --gpus: src/main.py alone takes them")
 
     from main import main as train
 

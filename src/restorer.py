@@ -160,9 +160,10 @@ class Restorer:
 
     def _restore(self, photo: Photo, dtype: type) -> Picture:
         components = Components(photo, self.models, strength=self.strength, ensemble=self.self_ensemble)
-        coefficients = self._coefficients(photo) if self.project else None
+        untouched = components.left_alone and photo.stream is not None
+        coefficients = self._coefficients(photo) if self.project and not untouched else None
         restored = components.restore(np.float32 if self.project or self.self_ensemble else dtype)
-        if coefficients is not None and not components.left_alone:
+        if coefficients is not None:
             restored = project(restored.astype(np.float32), coefficients)
         alpha = None if photo.alpha is None else turn(photo.alpha, photo.orientation)
         warning = "; ".join(filter(None, (photo.warning, *components.notes)))

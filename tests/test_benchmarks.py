@@ -176,7 +176,8 @@ def test_real_jpegs_of_another_method(folder, tmp_path):
         (["--peer", peer.replace("theirs=", "JPEG=")], "the name 'JPEG' is taken"),
         (["--peer", peer, "--model", "theirs=a.pth"], "the name is that of a --model"),
         (["--write", tmp_path / "new", "--peer", peer], "--write measures nothing"),
-        (["--json", tmp_path / "new" / "a.json"], "lies in no folder that exists"),
+        (["--json", tmp_path / "new" / "a.json"], "is no file in a folder that exists"),
+        (["--json", tmp_path], "is no file in a folder that exists"),
     ):
         command = [sys.executable, ROOT / "benchmarks" / "real_jpegs.py", "--gtdata", folder, *bad]
         done = subprocess.run([*map(str, command)], capture_output=True, text=True)

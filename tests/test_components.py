@@ -162,9 +162,11 @@ def test_one_step_of_3_is_enough_to_be_restored(photo, gray, step, left):
 
 def test_what_is_left_as_it_is_is_not_projected_either(photo, color, gray):
     pytest.importorskip("jpeglib", reason="the optional package jpeglib is not installed")
-    content = encoded(photo[:40, :48], quality=100)
-    picture = Restorer([color, gray], project=True).restore_picture(content)
-    assert np.array_equal(picture.pixels, np.asarray(Image.open(BytesIO(content))))
+    inks = BytesIO()
+    Image.fromarray(np.dstack([photo[:40, :48], photo[:40, :48, 1]]), "CMYK").save(inks, "JPEG", quality=100)
+    for content in (encoded(photo[:40, :48], quality=100), inks.getvalue()):
+        picture = Restorer([color, gray], project=True).restore_picture(content)
+        assert np.array_equal(picture.pixels, np.asarray(Image.open(BytesIO(content))))
 
 
 # ------------------------------------------------------------------------------------- what networks are told

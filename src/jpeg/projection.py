@@ -69,7 +69,7 @@ def read_coefficients(stream: bytes) -> Coefficients:
     """
     structure = read_structure(stream)
     if len(structure.components) not in (1, 3):
-        raise ValueError("it is CMYK, of which not all inks are seen together: --project takes gray and colour")
+        raise ValueError("it is CMYK: --project takes gray and colour")
     planes = _read_planes(picture_alone(stream), len(structure.components))
     across = max(component.horizontal for component in structure.components)
     down = max(component.vertical for component in structure.components)
