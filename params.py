@@ -207,18 +207,6 @@ def training_parser() -> Parser:
     group.add_argument(
         "--init", default="published", help="published, or identity: start as the identity on the pixels"
     )
-    group.add_argument(
-        "--hold_identity",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="keep as they are the weights by which QGCN carries the pixels since --init identity",
-    )
-    group.add_argument(
-        "--revive",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="before each epoch, draw anew what is dead: features that never fire, a global branch blind to its image",
-    )
     group.add_argument("--global_feats", type=size, default=32, help="features of QGCN's first global layer")
     group.add_argument("--global_hidden", type=size, default=1024, help="width of QGCN's global fully connected layer")
 
@@ -231,12 +219,6 @@ def training_parser() -> Parser:
         type=size,
         default=1,
         help="parts in which a batch is computed, one after another, to save memory",
-    )
-    group.add_argument(
-        "--checkpoint_activations",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="compute features twice instead of keeping them",
     )
     group.add_argument(
         "--compile", action=argparse.BooleanOptionalAction, default=False, help="compile the network with torch.compile"

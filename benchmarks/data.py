@@ -16,7 +16,8 @@ from io import BytesIO
 import numpy as np
 from side_by_side import print_table, take_turns
 
-from program import params, run
+from qgcn.cli import params, run
+from qgcn.dataset.inputs import get_input
 
 
 def published_sample(path, size: int, quality: int, random: np.random.Generator, *, with_global: bool):
@@ -26,7 +27,7 @@ def published_sample(path, size: int, quality: int, random: np.random.Generator,
     from skimage import io
     from skimage.transform import resize
 
-    from jpeg.tables import quantization_tables
+    from qgcn.jpeg.tables import quantization_tables
 
     image = io.imread(path)
     top, left = random.integers(image.shape[0] - size + 1), random.integers(image.shape[1] - size + 1)
@@ -64,12 +65,12 @@ def main(argv: list[str] | None = None) -> int:
     from PIL import Image
     from torch.utils.data import DataLoader
 
-    from dataset import as_is, get_loader
-    from dataset.crops import CompressedCrops, SampleKey, StepSampler, disjoint_crops
-    from dataset.degradation import Published, Real
-    from dataset.store import ImageStore
-    from jpeg.codec import PillowCodec, write_jpeg
-    from utils.image import image_files
+    from qgcn.dataset.crops import CompressedCrops, SampleKey, StepSampler, disjoint_crops
+    from qgcn.dataset.degradation import Published, Real
+    from qgcn.dataset.store import ImageStore
+    from qgcn.jpeg.codec import PillowCodec, write_jpeg
+    from qgcn.training.data import as_is
+    from qgcn.utils.image import image_files
 
     size, few = 64, 32
     torch.set_num_threads(1)  # one core for each side, beside the worker
@@ -118,10 +119,10 @@ def main(argv: list[str] | None = None) -> int:
                 pass
 
         def assembled(name: str) -> None:
-            loader = get_loader(name)
+            loader = get_input(name)
             for samples in batches["ours"]:
                 batch = samples.to(torch.device("cpu"))
-                loader.network_input(batch.compressed, batch.tables, loader.whole_image(batch.compressed))
+                loader.assemble(batch.compressed, batch.tables, batch.reductions)
 
         seconds = take_turns(
             {

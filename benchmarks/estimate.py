@@ -10,10 +10,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import numpy as np
 from PIL import Image
 
-from evaluation import find_images
-from jpeg.estimate import Estimate, estimate
-from program import params, run
-from utils.image import load_image
+from qgcn.cli import params, run
+from qgcn.evaluating.evaluate import find_images
+from qgcn.jpeg.estimation import Estimate, estimate
+from qgcn.utils.image import load_image
 
 NEAR = 2
 """A quality is found if it is at most so far off."""

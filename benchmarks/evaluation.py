@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from side_by_side import print_table, take_turns
 
-from program import params, run
+from qgcn.cli import params, run
 
 
 def published_ssim(image: np.ndarray, ground_truth: np.ndarray) -> float:
@@ -65,12 +65,12 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    from evaluation import evaluate, find_images
-    from jpeg.codec import PillowCodec
-    from model import load_model, shipped_checkpoints
-    from scoring import scoring_workers
-    from utils.image import load_image
-    from utils.metric import get_protocol, psnr, psnr_b, ssim
+    from qgcn.evaluating.evaluate import evaluate, find_images
+    from qgcn.evaluating.metrics import get_protocol, psnr, psnr_b, ssim
+    from qgcn.evaluating.scoring import scoring_workers
+    from qgcn.jpeg.codec import PillowCodec
+    from qgcn.restoring.model import load_model, shipped_checkpoints
+    from qgcn.utils.image import load_image
 
     files, root = find_images(options.gtdata, options.dataroot)
     files = files[: options.images]

@@ -10,17 +10,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import numpy as np
 import torch
 
-from engine import to_bytes
-from evaluation import find_images
-from jpeg.codec import get_codec
-from jpeg.tables import BLOCK
-from model import Model, load_model, shipped_checkpoints
-from nets.base import Residual_Block
-from program import params, run
-from utils import distributed
-from utils.errors import UserError
-from utils.image import load_image
-from utils.metric import psnr
+from qgcn.cli import params, run
+from qgcn.evaluating.evaluate import find_images
+from qgcn.evaluating.metrics import psnr
+from qgcn.jpeg.codec import get_codec
+from qgcn.jpeg.tables import BLOCK
+from qgcn.nets.base import Residual_Block
+from qgcn.restoring.model import Model, load_model, shipped_checkpoints
+from qgcn.restoring.tiles import to_bytes
+from qgcn.utils import distributed
+from qgcn.utils.errors import UserError
+from qgcn.utils.image import load_image
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,8 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     options = params().global_branch_benchmark_parser().parse_args(argv)
     files, _ = find_images(options.gtdata, options.dataroot)
     device = distributed.choose_device(options.cuda, options.gpus)
-    model = load_model(options.model or shipped_checkpoints("RGB", loader="jpeg_qmg")[0], device)
-    if model.loader != "jpeg_qmg":
+    model = load_model(options.model or shipped_checkpoints("RGB", input_name="jpeg_qmg")[0], device)
+    if model.input_name != "jpeg_qmg":
         raise UserError(f"--model {options.model!r} holds {model.title}, which has no global branch: give a QGCN")
     photos = [load_image(file, model.color_mode) for file in files]
     longest = max(max(photo.shape[:2]) for photo in photos)

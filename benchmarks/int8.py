@@ -7,7 +7,7 @@ import sys
 
 from side_by_side import ROOT
 
-from program import params, run
+from qgcn.cli import params, run
 
 WAYS = {
     "OpenVINO": {"backend": "openvino"},
@@ -36,10 +36,10 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    import evaluation
-    from jpeg.codec import get_codec
-    from model import load_model
-    from utils.metric import get_protocol
+    from qgcn.evaluating import evaluate as evaluation
+    from qgcn.evaluating.metrics import get_protocol
+    from qgcn.jpeg.codec import get_codec
+    from qgcn.restoring.model import load_model
 
     files, root = evaluation.find_images(options.gtdata, options.dataroot)
     files = files[:: -(-len(files) // options.images)] if options.images else files

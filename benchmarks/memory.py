@@ -14,7 +14,7 @@ from pathlib import Path
 
 from side_by_side import ROOT, print_table
 
-from program import params, run
+from qgcn.cli import params, run
 
 WAYS = {
     "torch": [],
@@ -61,9 +61,9 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    import nets
-    from engine import MEMORY, tile_halo, tile_side
-    from model import load_model, shipped_checkpoints
+    from qgcn import nets
+    from qgcn.restoring.model import load_model, shipped_checkpoints
+    from qgcn.restoring.tiles import MEMORY, tile_halo, tile_side
 
     path = options.model or shipped_checkpoints("RGB")[0]
     own = load_model(path, torch.device("cpu")).network

@@ -9,16 +9,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import numpy as np
 from PIL import Image
 
-from engine import to_bytes
-from evaluation import find_images
-from jpeg.library import require_jpeglib
-from jpeg.projection import project, read_coefficients, share_kept
-from model import load_model, shipped_checkpoints
-from program import params, run
-from restorer import Restorer
-from utils import distributed
-from utils.image import load_image
-from utils.metric import psnr
+from qgcn.cli import params, run
+from qgcn.evaluating.evaluate import find_images
+from qgcn.evaluating.metrics import psnr
+from qgcn.jpeg.library import require_jpeglib
+from qgcn.jpeg.projection import project, read_coefficients, share_kept
+from qgcn.restoring.model import load_model, shipped_checkpoints
+from qgcn.restoring.restorer import Restorer
+from qgcn.restoring.tiles import to_bytes
+from qgcn.utils import distributed
+from qgcn.utils.image import load_image
 
 COLUMNS = {
     "restored": "outside, restored",

@@ -8,11 +8,11 @@ import numpy as np
 import side_by_side  # noqa: F401 (says where the modules below lie)
 from PIL import Image, ImageDraw, ImageFont
 
-from dataset.degradation import luma
-from jpeg.codec import write_jpeg
-from jpeg.random_tables import HELD_OUT_MAKERS
-from jpeg.tables import BLOCK, LARGEST_STEP, LOW, standard_tables, tables_in_files
-from utils.image import luminance, to_pillow
+from qgcn.dataset.degradation import luma
+from qgcn.jpeg.codec import write_jpeg
+from qgcn.jpeg.random_tables import HELD_OUT_MAKERS
+from qgcn.jpeg.tables import BLOCK, LARGEST_STEP, LOW, standard_tables, tables_in_files
+from qgcn.utils.image import luminance, to_pillow
 
 STANDARD = {
     "4:2:0": (10, 20, 30, 50, 75, 85, 90, 95, 98, 100),

@@ -19,7 +19,7 @@ import numpy as np
 from real_cases import Case, cases
 from side_by_side import print_table
 
-from program import params, run
+from qgcn.cli import params, run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,10 +38,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", default="", metavar="FILE", help="write all gains")
     options = parser.parse_args(argv)
 
-    from evaluation import find_images
-    from restorer import Restorer
-    from utils.errors import UserError
-    from utils.image import load_image
+    from qgcn.evaluating.evaluate import find_images
+    from qgcn.restoring.restorer import Restorer
+    from qgcn.utils.errors import UserError
+    from qgcn.utils.image import load_image
 
     chosen = select(options.families)
     files = find_images(options.gtdata, options.dataroot)[0][: options.images]
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def select(families: list[str]) -> list[Case]:
     """The cases of some families, or of all; raises UserError for a name that none has."""
-    from utils.errors import UserError
+    from qgcn.utils.errors import UserError
 
     everything = list(cases())
     known = {case.family for case in everything}
@@ -93,7 +93,7 @@ def select(families: list[str]) -> list[Case]:
 
 def results_of_a_peer(name: str, folder: str, chosen: list[Case], names: list[str]) -> Path:
     """The folder of another method's results; raises UserError if one of them is missing."""
-    from utils.errors import UserError
+    from qgcn.utils.errors import UserError
 
     wanted = [Path(folder, case.folder, f"{image}.png") for case in chosen for image in names]
     if missing := [str(file) for file in wanted if not file.is_file()]:
@@ -106,7 +106,7 @@ def results_of_a_peer(name: str, folder: str, chosen: list[Case], names: list[st
 
 def named(words: list[str], option: str) -> dict[str, str]:
     """NAME=PATH words as a dictionary; raises UserError for other forms, and a name that comes twice."""
-    from utils.errors import UserError
+    from qgcn.utils.errors import UserError
 
     found: dict[str, str] = {}
     for word in words:
@@ -131,9 +131,9 @@ def measure(case: Case, pictures, names, methods) -> dict[str, list[float]]:
     """'JPEG' -> PSNR of each picture's file, and each method -> its gains; for white pages the darkest white, too."""
     from PIL import Image
 
-    from utils.errors import UserError
-    from utils.image import load_image
-    from utils.metric import psnr
+    from qgcn.evaluating.metrics import psnr
+    from qgcn.utils.errors import UserError
+    from qgcn.utils.image import load_image
 
     found: dict[str, list[float]] = {name: [] for name in ("JPEG", *methods)}
     for place, picture in enumerate(pictures):

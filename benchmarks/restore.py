@@ -15,7 +15,7 @@ from functools import partial
 
 from side_by_side import ROOT, take_turns
 
-from program import params, run
+from qgcn.cli import params, run
 
 WAYS = {
     "PyTorch, NCHW": {},
@@ -47,11 +47,10 @@ def build(way: str, content: dict, device):
     """The network of a checkpoint's content on a torch.device, run in the way of a row."""
     import torch
 
-    import backends
-    from utils import checkpoint
+    from qgcn import backends, checkpoints
 
     if way == "PyTorch, NCHW":
-        network = checkpoint.build_network(content).eval().to(device)
+        network = checkpoints.build_network(content).eval().to(device)
         # pixels of images come in channels last, which convolutions would follow
         network.register_forward_pre_hook(lambda _, inputs: _contiguous(inputs))
         return network
@@ -69,7 +68,7 @@ def photograph(width: int, height: int, quality: int):
     from PIL import Image
     from skimage.data import astronaut
 
-    from jpeg.codec import PillowCodec
+    from qgcn.jpeg.codec import PillowCodec
 
     picture = Image.fromarray(astronaut()).resize((width, height), Image.Resampling.BICUBIC)
     return PillowCodec().compress(np.asarray(picture), quality)
@@ -77,13 +76,12 @@ def photograph(width: int, height: int, quality: int):
 
 def random_checkpoint(blocks: int) -> dict:
     """A QCN of the paper's width, 64 features, with so many blocks and random weights."""
-    import nets
-    from utils import checkpoint
+    from qgcn import checkpoints, nets
 
     arguments = {"in_channel": 5, "out_channel": 3, "n_feats": 64, "n_resblocks": blocks}
     network = nets.build("qmar", arguments)
     network.initialise_identity()
-    return checkpoint.describe(network, "qmar", arguments, {"net": "qmar"}, 0)
+    return checkpoints.describe(network, "qmar", arguments, {"net": "qmar"}, 0)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -105,17 +103,17 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    import dataset
-    import nets
-    from engine import restore_image, tile_side
-    from utils import checkpoint, distributed
+    from qgcn import checkpoints, nets
+    from qgcn.dataset.inputs import get_input
+    from qgcn.restoring.tiles import restore_image, tile_side
+    from qgcn.utils import distributed
 
     device = distributed.choose_device(options.cuda, [0])
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    content = random_checkpoint(options.random) if options.random else checkpoint.load(options.model)
-    loader = dataset.get_loader(nets.kind(content["net"]).loader)
+    content = random_checkpoint(options.random) if options.random else checkpoints.load(options.model)
+    loader = get_input(nets.kind(content["net"]).input)
     networks = {way: build(way, content, device) for way in options.ways}
     columns = {}
     for width, height in options.sizes:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.random import Generator, Philox
 from real_cases import SLOPES, sloped
 
-from dataset import degradation
-from jpeg.tables import standard_tables
-from program import params, run
-from utils.errors import UserError
+from qgcn.cli import params, run
+from qgcn.dataset import degradation
+from qgcn.jpeg.tables import standard_tables
+from qgcn.utils.errors import UserError
 
 KINDS = ("standard", *SLOPES)
 

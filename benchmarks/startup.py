@@ -10,7 +10,7 @@ from pathlib import Path
 
 from side_by_side import ROOT, print_table, take_turns
 
-from program import params, run
+from qgcn.cli import params, run
 
 PROGRAMS = (
     "main", "eval", "eval_qm", "eval_qmg", "restore", "convert", "export", "demo", "paper", "fetch_data",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from side_by_side import print_table, take_turns
 
-from program import params, run
+from qgcn.cli import params, run
 
 NETWORKS = {
     "QCN, 8 blocks of 48": ("qmar", {"n_feats": 48, "n_resblocks": 8}),
@@ -29,7 +29,6 @@ WAYS = {
     "bf16, with loader": {"channels_last": True, "bf16": True, "loader": True},
     "bf16, torch.compile": {"channels_last": True, "bf16": True, "compile": True},
     "bf16, --accumulate 4": {"channels_last": True, "bf16": True, "accumulate": 4},
-    "bf16, --checkpoint_activations": {"channels_last": True, "bf16": True, "recompute": True},
 }
 """What a column is called -> how it differs; the first is what the others are compared with."""
 
@@ -51,16 +50,16 @@ def main(argv: list[str] | None = None) -> int:
     from skimage.data import astronaut
     from torch.utils.data import DataLoader
 
-    import dataset
-    import nets
-    from dataset import as_is
-    from dataset.crops import CompressedCrops, SampleKey, StepSampler
-    from dataset.degradation import Published
-    from dataset.store import ImageStore
-    from engine import train_one_epoch
-    from jpeg.codec import PillowCodec
-    from loss import build_loss
-    from utils.image import save_png
+    from qgcn import nets
+    from qgcn.dataset.crops import CompressedCrops, SampleKey, StepSampler
+    from qgcn.dataset.degradation import Published
+    from qgcn.dataset.inputs import get_input
+    from qgcn.dataset.store import ImageStore
+    from qgcn.jpeg.codec import PillowCodec
+    from qgcn.training.data import as_is
+    from qgcn.training.epoch import train_one_epoch
+    from qgcn.training.loss import build_loss
+    from qgcn.utils.image import save_png
 
     device = torch.device("cuda:0" if options.cuda else "cpu")
     print(f"{torch.get_num_threads()} threads, {device}, torch {torch.__version__}, batch {options.batch} of 64 x 64\n")
@@ -76,15 +75,12 @@ def main(argv: list[str] | None = None) -> int:
             data, batch_sampler=sampler, collate_fn=as_is, num_workers=1, persistent_workers=True,
         )  # fmt: skip
 
-        def way(network_name: str, *, channels_last=False, bf16=False, loader=False, compile=False, accumulate=1,
-                recompute=False):  # fmt: skip
+        def way(network_name: str, *, channels_last=False, bf16=False, loader=False, compile=False, accumulate=1):
             name, changes = NETWORKS[network_name]
             torch.manual_seed(0)
             network = nets.build(name, {"in_channel": 5, "out_channel": 3} | changes)
             nets.initialise(network, "identity")
             network.to(device, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-            if recompute:
-                nets.recompute_activations(network)
             if not channels_last:  # batches come in channels last, which convolutions would follow
                 network.register_forward_pre_hook(lambda _, inputs: _contiguous(inputs))
             optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
@@ -92,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
 
             def turn() -> None:
                 train_one_epoch(
-                    called, dataset.get_loader(nets.kind(name).loader), loaded if loader else [ready] * options.steps,
+                    called, get_input(nets.kind(name).input), loaded if loader else [ready] * options.steps,
                     build_loss("L1"), optimizer, device=device,
                     autocast=torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext(),
                     accumulate=accumulate, before_step=lambda: None, after_step=lambda *_: True,

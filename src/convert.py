@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from program import params, run
-from utils.errors import UserError
+from qgcn.cli import params, run
+from qgcn.utils.errors import UserError
 
 LOCAL = ("imgGTRoot", "imgValidRoot", "store", "savedir", "resume", "pretrained")
 """Options that name places on somebody's machine."""
@@ -23,14 +23,13 @@ def main(argv: list[str] | None = None) -> int:
     if new.exists() and not options.overwrite:
         raise UserError(f"{options.new!r} exists: give another name or --overwrite")
 
-    import nets
-    from utils import checkpoint
+    from qgcn import checkpoints, nets
 
-    content = checkpoint.load(options.old)
+    content = checkpoints.load(options.old)
     content.pop("training", None)
     content["opt"] = {name: value for name, value in content["opt"].items() if name not in LOCAL}
-    network = checkpoint.build_network(content, options.old)
-    checkpoint.save(options.new, content)
+    network = checkpoints.build_network(content, options.old)
+    checkpoints.save(options.new, content)
     title = nets.kind(content["net"]).title
     print(f"{options.new}: {title}, {nets.parameter_count(network)} parameters, epoch {content['epoch']}")
     return 0

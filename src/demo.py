@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from program import params, run
+from qgcn.cli import params, run
 
 QUALITY = 10
 FOLDER = Path("results") / "demo"
@@ -17,14 +17,14 @@ def main(argv: list[str] | None = None) -> int:
     import torch
     from tqdm import tqdm
 
-    import evaluation
-    from jpeg.codec import get_codec
-    from model import load_model, shipped_checkpoints
-    from pictures import comparison, largest_gain, stack
-    from utils.image import load_image, save_pillow
-    from utils.metric import get_protocol
+    from qgcn.evaluating import evaluate as evaluation
+    from qgcn.evaluating.metrics import get_protocol
+    from qgcn.jpeg.codec import get_codec
+    from qgcn.paper.pictures import comparison, largest_gain, stack
+    from qgcn.restoring.model import load_model, shipped_checkpoints
+    from qgcn.utils.image import load_image, save_pillow
 
-    path = options.model or shipped_checkpoints("RGB", loader="jpeg_qmg")[0]
+    path = options.model or shipped_checkpoints("RGB", input_name="jpeg_qmg")[0]
     model = load_model(path, torch.device("cpu"))
     files, _ = evaluation.find_images("sample", "")
     codec, protocol = get_codec("pillow"), get_protocol("published")
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     for file in tqdm(files, "restoring", leave=False):
         truth = load_image(file, model.color_mode)
         pictures, row = evaluation.evaluate_image(
-            truth, model, quality=QUALITY, codec=codec, padded=model.loader != "jpeg", metrics=metrics
+            truth, model, quality=QUALITY, codec=codec, padded=model.input.takes_tables, metrics=metrics
         )
         rows.append({"name": file.name, **row})
         box = largest_gain(truth, pictures["compressed"], pictures["restored"], CROP)

@@ -2,14 +2,14 @@
 
 import sys
 
-from program import params, run
+from qgcn.cli import params, run
 
 
 def main(argv: list[str] | None = None) -> int:
     """Evaluate, or restore a folder, as ``argv`` (default: the command line) says; returns the exit code."""
     options = params().evaluation_parser("eval_qmg.py", "QGCN").parse_args(argv)
 
-    import evaluation
+    from qgcn.evaluating import evaluate as evaluation
 
     return evaluation.main(options, loader="jpeg_qmg")
 

@@ -3,23 +3,22 @@
 import sys
 from pathlib import Path
 
-from program import params, run
-from utils.errors import UserError
+from qgcn.cli import params, run
+from qgcn.utils.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> int:
     """Export as ``argv`` (default: the command line) says; returns the exit code."""
     options = params().export_parser().parse_args(argv)
 
-    import backends
-    from utils import checkpoint
+    from qgcn import backends, checkpoints
 
     backend = backends.FORMATS.get(options.to)
     if backend is None:
         raise UserError(f"--to {options.to!r} is unknown: choose from {', '.join(backends.FORMATS)}")
     if options.calibration and not options.int8:
         raise UserError("--calibration is for --int8: give both or neither")
-    content = checkpoint.load(options.model)
+    content = checkpoints.load(options.model)
     model = Path(options.model)
     target = Path(options.output or model.with_name(model.stem + ("_int8" if options.int8 else "") + backend.SUFFIX))
     if target.suffix != backend.SUFFIX:

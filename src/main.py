@@ -2,7 +2,7 @@
 
 import sys
 
-from program import params, run
+from qgcn.cli import params, run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -12,17 +12,9 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     given = params().given_options(parser, argv)
 
-    from training import log_to_terminal, resume_options, train
-    from utils import distributed
+    from qgcn.training.run import main as train
 
-    with log_to_terminal():
-        state, changes = None, []
-        if options.resume:
-            options, state, changes = resume_options(options, given)
-        if len(options.gpus) > 1 and not distributed.under_torchrun():
-            distributed.choose_device(options.cuda, options.gpus)  # a GPU that is missing is better told here, once
-            return distributed.launch(__file__, argv, cuda=options.cuda, gpus=options.gpus)
-        return train(options, state, command=["src/main.py", *argv], changes=changes)
+    return train(options, given, program=__file__, argv=argv)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from program import ROOT, params, run
+from qgcn.cli import ROOT, params, run
 
 FIGURES = ROOT / "figs"
 
@@ -17,11 +17,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def table(options: Namespace) -> int:
     """Table I or II of the paper beside this project's figures; 1 if a JPEG cell differs from the paper's."""
-    import comparison
-    import measurement
-    from figures import pyplot
-    from utils.errors import UserError
-    from utils.files import check_output, write_text
+    from qgcn.paper import comparison, measurement
+    from qgcn.paper.figures import pyplot
+    from qgcn.utils.errors import UserError
+    from qgcn.utils.files import check_output, write_text
 
     if options.json:
         check_output(options.json, ".json", [options.per_image] if options.per_image else [])
@@ -55,12 +54,11 @@ def table(options: Namespace) -> int:
 
 def generalize(options: Namespace) -> int:
     """The gain in PSNR against the quality factor for several checkpoints: CSV and a figure."""
-    import comparison
-    import measurement
-    from evaluation import find_images
-    from figures import pyplot
-    from utils.errors import UserError
-    from utils.files import check_output, write_text
+    from qgcn.evaluating.evaluate import find_images
+    from qgcn.paper import comparison, measurement
+    from qgcn.paper.figures import pyplot
+    from qgcn.utils.errors import UserError
+    from qgcn.utils.files import check_output, write_text
 
     pyplot()
     models = comparison.named_models(options.model)
@@ -88,10 +86,10 @@ def generalize(options: Namespace) -> int:
 
 def compare(options: Namespace) -> int:
     """One image as each method shows it, with a zoomed crop and its PSNR."""
-    import comparison
-    from utils.errors import UserError
-    from utils.files import check_output
-    from utils.image import save_pillow
+    from qgcn.paper import comparison
+    from qgcn.utils.errors import UserError
+    from qgcn.utils.files import check_output
+    from qgcn.utils.image import save_pillow
 
     models = comparison.named_models(options.model)
     if not models:
@@ -106,10 +104,10 @@ def compare(options: Namespace) -> int:
 
 def figures(options: Namespace) -> int:
     """figs/qmap.png and figs/network.png, drawn from the live code."""
-    import figures
-    from evaluation import find_images
-    from jpeg.codec import get_codec
-    from utils.image import load_image
+    from qgcn.evaluating.evaluate import find_images
+    from qgcn.jpeg.codec import get_codec
+    from qgcn.paper import figures
+    from qgcn.utils.image import load_image
 
     files, _ = find_images("sample", "")
     compressed = get_codec("pillow").compress(load_image(files[1], "RGB"), 10)
@@ -120,7 +118,7 @@ def figures(options: Namespace) -> int:
 
 def save_figure(figure, path: Path) -> None:
     """Write a matplotlib figure as PNG, whole or not at all, and say where."""
-    from utils.files import atomic_write
+    from qgcn.utils.files import atomic_write
 
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=110, facecolor="white", bbox_inches="tight")

@@ -13,11 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-import dataset
-import nets
-import program
-from backends.runner import NO_REPORTS
-from utils import checkpoint
+from qgcn import checkpoints, nets
+from qgcn import cli as program
+from qgcn.backends.runner import NO_REPORTS
+from qgcn.dataset.inputs import get_input
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -60,7 +59,7 @@ def network_arguments(name: str, channels: int = 3, **changes) -> dict:
     if name.startswith("arcnn"):
         return {"channels": channels}
     arguments = {
-        "in_channel": channels + dataset.get_loader(nets.kind(name).loader).MAPS[channels],
+        "in_channel": channels + get_input(nets.kind(name).input).planes[channels],
         "out_channel": channels,
         "n_feats": 24,
         "n_resblocks": 2,
@@ -82,7 +81,7 @@ def make_checkpoint(tmp_path) -> Callable[..., Path]:
         if identity:
             network.initialise_identity()
         path = tmp_path / f"{name}_{channels}{'_identity' if identity else ''}.pth"
-        checkpoint.save(path, checkpoint.describe(network, name, arguments, {"net": name}, 1))
+        checkpoints.save(path, checkpoints.describe(network, name, arguments, {"net": name}, 1))
         return path
 
     return make

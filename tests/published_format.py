@@ -7,6 +7,7 @@ import sys
 import types
 import zipfile
 from collections import OrderedDict
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,24 @@ def _old_modules() -> None:
         sys.modules.setdefault(name, types.ModuleType(name))
     sys.modules["torch.nn.backends.thnn"]._get_thnn_function_backend = _backend
     _backend.__module__, _backend.__qualname__ = "torch.nn.backends.thnn", "_get_thnn_function_backend"
+
+
+@contextmanager
+def published_names():
+    """Let the pickler find the networks' classes where the published program had them (nets.qmar.Net)."""
+    modules = {name.removeprefix("qgcn."): module for name, module in sys.modules.items() if "qgcn.nets" in name}
+    classes = [value for module in modules.values() for value in vars(module).values() if isinstance(value, type)]
+    ours = {value: value.__module__ for value in classes if value.__module__.startswith("qgcn.nets")}
+    sys.modules.update(modules)
+    for value, module in ours.items():
+        value.__module__ = module.removeprefix("qgcn.")
+    try:
+        yield
+    finally:
+        for value, module in ours.items():
+            value.__module__ = module
+        for name in modules:
+            del sys.modules[name]
 
 
 class _Backend:
@@ -96,23 +115,13 @@ class _AsTensor:
         return torch._utils._rebuild_tensor_v2, self.arguments
 
 
-def with_their_classes(network: nn.Module) -> nn.Module:
-    """A network of ours whose rows of blocks are of plain torch's class, as all of theirs were."""
-    for module in network.modules():
-        if isinstance(module, nn.Sequential):
-            module.__class__ = nn.Sequential
-    return network
-
-
 def write(path: Path, content: Any, *, stream: bool, location: str = "cpu") -> Path:
     """Write ``content`` in torch 0.4.1's stream format or as a zip archive."""
-    for value in (content, *(content.values() if isinstance(content, dict) else ())):
-        if isinstance(value, nn.Module):
-            with_their_classes(value)
     _old_modules()
     body = io.BytesIO()
     pickler = Pickler(body, stream=stream, location=location)
-    pickler.dump(content)
+    with published_names():
+        pickler.dump(content)
     if stream:
         with open(path, "wb") as file:
             pickle.dump(MAGIC, file, 2)

@@ -8,18 +8,14 @@ import pytest
 import torch
 from conftest import refused, shell
 
-import backends
-import dataset
-import nets
-from backends.balance import balance
-from backends.runner import NO_REPORTS
-from engine import restore_image, to_bytes
-from jpeg.codec import PillowCodec
-from model import load_model
-from restorer import Restorer
-from utils import checkpoint
-from utils.errors import UserError
-from utils.metric import psnr
+from qgcn import backends, checkpoints, nets
+from qgcn.backends.runner import NO_REPORTS
+from qgcn.evaluating.metrics import psnr
+from qgcn.jpeg.codec import PillowCodec
+from qgcn.restoring.model import load_model
+from qgcn.restoring.restorer import Restorer
+from qgcn.restoring.tiles import restore_image, to_bytes
+from qgcn.utils.errors import UserError
 
 CPU = torch.device("cpu")
 FOREIGN = list(backends.BACKENDS)
@@ -39,7 +35,7 @@ def need(backend, *, int8=False):
 def trained(tmp_path, photo):
     """Makes a checkpoint of a small network that is somewhere near a trained one: the identity, disturbed."""
 
-    def make(name, channels=3, scaled=False):
+    def make(name, channels=3):
         torch.manual_seed(1)
         tables = 0 if name == "edsr" else 2 if channels == 3 else 1
         arguments = {"in_channel": channels + tables, "out_channel": channels, "n_feats": 32, "n_resblocks": 2}
@@ -50,10 +46,8 @@ def trained(tmp_path, photo):
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter += 0.002 * torch.randn_like(parameter)
-        if scaled:
-            scale_features(network)
         path = tmp_path / f"trained_{name}_{channels}.pth"
-        checkpoint.save(path, checkpoint.describe(network, name, arguments, {"net": name}, 1))
+        checkpoints.save(path, checkpoints.describe(network, name, arguments, {"net": name}, 1))
         return path
 
     return make
@@ -80,7 +74,7 @@ def test_batches_and_raw_outputs_equal_torch(make_checkpoint, backend):
     path = make_checkpoint("qmarg")
     inputs = (torch.rand(3, 5, 24, 16) * 2 - 1, torch.rand(3, 3, 112, 112) * 2 - 1)
     with torch.inference_mode():
-        expected = checkpoint.build_network(checkpoint.load(path))(inputs)
+        expected = checkpoints.build_network(checkpoints.load(path))(inputs)
     found = load_model(path, CPU, backend=backend).network(inputs)
     assert found.shape == expected.shape and found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
@@ -93,53 +87,17 @@ def test_tiles_equal_the_whole_image(photo, trained, name, backend, int8):
     need(backend, int8=int8)
     model = load_model(trained(name), CPU, backend=backend, int8=int8)
     compressed = PillowCodec().compress(photo[:131, :205], 10)
-    loader = dataset.get_loader(model.loader)
+    loader = model.input
     whole = restore_image(model.network, loader, compressed, device=CPU, tile=512)
     tiled = restore_image(model.network, loader, compressed, device=CPU, tile=48)
     assert np.abs(tiled - whole).max() < (0.05 if int8 else TOLERANCE)
 
 
-def scale_features(network, *, between_blocks=True):
-    """Scale features by powers of two, from 1/256 to 256, so that the network computes what it did."""
-    features = network.conv_input.out_channels
-    factors = 2.0 ** torch.randint(-8, 9, (features, 1, 1))
-    with torch.no_grad():
-        for before, blocks, after in network.streams:
-            for block in blocks:
-                block.conv1.weight *= factors[:, None]
-                block.conv2.weight /= factors
-            if between_blocks:
-                for writer in (before, *(block.conv2 for block in blocks)):
-                    writer.weight /= factors[:, None]
-                    if writer.bias is not None:
-                        writer.bias /= factors.flatten()
-                for reader in (*(block.conv1 for block in blocks), after):
-                    reader.weight[:, :features] *= factors
-
-
-@pytest.mark.parametrize("name", ["qmar", "edsr", "qmarg"])
-def test_balance_undoes_scaling_and_changes_no_result(trained, name):
-    networks = [checkpoint.build_network(checkpoint.load(trained(name))).eval() for _ in range(3)]
-    scale_features(networks[1], between_blocks=False)
-    scale_features(networks[2])
-    x = 9 * torch.randn(8, networks[0].conv_input.in_channels, 24, 16)  # all features fire somewhere
-    given = (x, torch.rand(8, 3, 112, 112) * 2 - 1) if name == "qmarg" else x
-    with torch.inference_mode():
-        expected = networks[0](given)
-    for network in networks:
-        balance(network, [given if name == "qmarg" else (given,)])
-        with torch.inference_mode():
-            assert torch.equal(network(given), expected)
-    states = [network.state_dict() for network in networks]
-    assert all(torch.equal(weight, states[1][key]) for key, weight in states[0].items())
-
-
 @pytest.mark.parametrize("backend", FOREIGN)
 @pytest.mark.parametrize(("name", "channels"), [("qmar", 3), ("qmar", 1), ("edsr", 3), ("qmarg", 3)])
-@pytest.mark.parametrize("scaled", [False, True])
-def test_int8_stays_near_float(photo, trained, name, channels, scaled, backend):
+def test_int8_stays_near_float(photo, trained, name, channels, backend):
     need(backend, int8=True)
-    path = trained(name, channels, scaled=scaled)
+    path = trained(name, channels)
     compressed = PillowCodec().compress(photo[:160, :160, :channels], 30)
     expected = to_bytes(load_model(path, CPU).restore(compressed))
     exact = to_bytes(load_model(path, CPU, backend=backend).restore(compressed))

@@ -34,8 +34,6 @@ def training(call, folder, *words):
         (["--schedule", "linear"], ["'linear'", "cosine"]),
         (["--precision", "fp16"], ["'fp16'", "bf16"]),
         (["--init", "zero"], ["'zero'", "identity"]),
-        (["--hold_identity", "--net", "qmarg"], ["--hold_identity", "--init identity", "--pretrained"]),
-        (["--hold_identity", "--init", "identity"], ["--hold_identity", "QGCN"]),
         (["--in_channel", "9"], ["--in_channel 9", "5"]),
         (["--n_colors", "4"], ["--n_colors 4", "3"]),
         (["--quality", "0"], ["0", "1 to 100"]),
@@ -123,7 +121,7 @@ def test_conversion(call, nothing_written):
 @pytest.mark.parametrize(("program", "package"), [("eval_qm", "torch"), ("restore", "PIL"), ("main", "tqdm")])
 def test_a_missing_package_is_told_with_the_way_to_it(program, package):
     code = f"import sys; sys.path.insert(0, sys.argv[1]); sys.modules[{package!r}] = None\n"
-    code += f"import {program}, program; sys.exit(program.run({program}.main, sys.argv[2:]))"
+    code += f"import {program}; from qgcn import cli; sys.exit(cli.run({program}.main, sys.argv[2:]))"
     words = {"restore": ["a.jpg"], "main": ["--imgGTRoot", "."], "eval_qm": []}[program]
     command = [sys.executable, "-c", code, str(ROOT / "src"), *words]
     done = subprocess.run(command, capture_output=True, text=True)

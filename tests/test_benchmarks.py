@@ -189,8 +189,8 @@ def test_a_specialist_sees_one_kind_of_jpeg_alone(folder, tmp_path):
 import main, numpy as np, sys
 from numpy.random import Philox
 import specialist
-from dataset import degradation
-from jpeg.tables import rise
+from qgcn.dataset import degradation
+from qgcn.jpeg.tables import rise
 def seen(argv):
     assert argv[-2:] == ["--degradation", "real"]
     crop = np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, refused
 
-from jpeg.codec import PillowCodec, get_codec
-from utils.errors import UserError
-from utils.metric import psnr
+from qgcn.evaluating.metrics import psnr
+from qgcn.jpeg.codec import PillowCodec, get_codec
+from qgcn.utils.errors import UserError
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_the_terminal_stays_quiet_and_workers_can_have_it(ijg9, photo, capfd):
 
 
 def test_unknown_codecs_and_missing_packages_are_told(call, monkeypatch):
-    with pytest.raises(UserError, match="'mozjpeg' is unknown: choose --codec from pillow, ijg9"):
+    with pytest.raises(UserError, match="'mozjpeg' is unknown: choose from pillow, ijg9"):
         get_codec("mozjpeg")
     monkeypatch.setitem(sys.modules, "jpeglib", None)
     refused(call("eval_qm", "--GT", "--gtdata", "sample", "--codec", "ijg9"), "jpeglib", "pip install")

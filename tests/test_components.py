@@ -10,17 +10,17 @@ import torch
 from conftest import network_arguments
 from PIL import Image
 
-import nets
-from components import Components, is_gray, self_ensemble
-from dataset.degradation import luma
-from engine import to_bytes
-from jpeg.codec import Compressed, write_jpeg
-from jpeg.color import LUMA
-from jpeg.reader import read_photo
-from jpeg.tables import nearest_standard, network_tables, rise, standard_tables
-from model import Model
-from restorer import Restorer
-from utils.image import to_pillow
+from qgcn import nets
+from qgcn.dataset.degradation import luma
+from qgcn.jpeg.codec import Compressed, write_jpeg
+from qgcn.jpeg.color import LUMA
+from qgcn.jpeg.reader import read_photo
+from qgcn.jpeg.tables import nearest_standard, network_tables, rise, standard_tables
+from qgcn.restoring.components import Components, is_gray, self_ensemble
+from qgcn.restoring.model import Model
+from qgcn.restoring.restorer import Restorer
+from qgcn.restoring.tiles import to_bytes
+from qgcn.utils.image import to_pillow
 
 CPU = torch.device("cpu")
 

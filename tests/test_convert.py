@@ -7,8 +7,7 @@ import torch
 from conftest import network_arguments, refused
 from published_format import data_parallel, write
 
-import nets
-from utils import checkpoint
+from qgcn import checkpoints, nets
 
 PUBLISHED_OPTIONS = {
     "net": "qmarg", "n_resblocks": 2, "colorMode": "RGB", "quality": "[1,60]", "cuda": True, "resume": None,
@@ -66,7 +65,7 @@ def test_conversion_overwrites_nothing_unless_told_to(call, make_checkpoint):
     Path("folder").mkdir()
     refused(call("convert", old, "folder", "--overwrite"), "'folder' is a folder")
     assert call("convert", make_checkpoint("edsr"), "new.pth", "--overwrite").code == 0
-    assert checkpoint.load("new.pth")["net"] == "edsr"
+    assert checkpoints.load("new.pth")["net"] == "edsr"
 
 
 def test_what_can_not_be_converted_leaves_nothing_behind(call, make_checkpoint):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dataset.crops import CompressedCrops, SampleKey, StepSampler, dihedral, disjoint_crops
-from dataset.degradation import Published, Real
-from jpeg.codec import PillowCodec
+from qgcn.dataset.crops import CompressedCrops, SampleKey, StepSampler, dihedral, disjoint_crops
+from qgcn.dataset.degradation import Published, Real
+from qgcn.jpeg.codec import PillowCodec
 
 
 def data(photo, **changes):

@@ -8,14 +8,14 @@ import torch
 from conftest import metrics
 from PIL import Image
 
-from utils import checkpoint
+from qgcn import checkpoints
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
 
 RECIPE = [
     "--net", "qmarg", "--n_feats", 32, "--n_resblocks", 2, "--global_feats", 4, "--global_hidden", 8, "--size", 32,
-    "--batchSize", 8, "--store", "store", "--optimizer", "muon", "--warmup", 4, "--init", "identity", "--hold_identity",
-    "--revive", "--ema", 0.9, "--samples_per_epoch", 64, "--log_every", 1, "--holdout", 3,
+    "--batchSize", 8, "--store", "store", "--optimizer", "muon", "--warmup", 4, "--init", "identity",
+    "--ema", 0.9, "--samples_per_epoch", 64, "--log_every", 1, "--holdout", 3,
 ]  # fmt: skip
 
 
@@ -64,5 +64,5 @@ def test_a_run_moves_between_gpu_and_cpu(call, folder_of_photos):
         done = call("main", "--resume", "checkpoint/run", "--nEpochs", epochs, *words)
         assert done.code == 0, done.err
     assert np.allclose(figures(Path("checkpoint/run"), "loss"), figures(whole, "loss"), rtol=0.02)
-    content = checkpoint.load("checkpoint/run/model_last.pth")
+    content = checkpoints.load("checkpoint/run/model_last.pth")
     assert {value.device.type for value in content["model"].values()} == {"cpu"}

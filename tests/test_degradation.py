@@ -7,7 +7,7 @@ import pytest
 from conftest import many
 from numpy.random import Generator, Philox, default_rng
 
-from dataset.degradation import (
+from qgcn.dataset.degradation import (
     SAMPLING,
     FamilyCodec,
     Published,
@@ -18,15 +18,15 @@ from dataset.degradation import (
     luma,
     to_gray,
 )
-from dataset.written import BOLD, HARD_EDGES, PAGES, SIDE, _page, written
-from jpeg.codec import SUBSAMPLING, PillowCodec, jpeg_round_trip, write_jpeg
-from jpeg.color import LUMA
-from jpeg.markers import read_structure
-from jpeg.random_tables import choose
-from jpeg.tables import network_tables, standard_tables
-from utils.errors import UserError
-from utils.image import luminance, to_pillow
-from utils.metric import psnr
+from qgcn.dataset.pages import BOLD, HARD_EDGES, PAGES, SIDE, _page, written
+from qgcn.evaluating.metrics import psnr
+from qgcn.jpeg.codec import SUBSAMPLING, PillowCodec, jpeg_round_trip, write_jpeg
+from qgcn.jpeg.color import LUMA
+from qgcn.jpeg.markers import read_structure
+from qgcn.jpeg.random_tables import choose
+from qgcn.jpeg.tables import network_tables, standard_tables
+from qgcn.utils.errors import UserError
+from qgcn.utils.image import luminance, to_pillow
 
 
 @pytest.fixture
@@ -211,9 +211,9 @@ def test_names(crop):
     how = {"qualities": (1, 60), "mode": "RGB", "codec": "pillow"}
     assert isinstance(build_degradation("published", **how), Published)
     assert isinstance(build_degradation("real", **how), Real)
-    with pytest.raises(UserError, match="'rael' is unknown: choose --degradation from published, real"):
+    with pytest.raises(UserError, match="'rael' is unknown: choose from published, real"):
         build_degradation("rael", **how)
-    with pytest.raises(UserError, match="choose --valid_degradation from"):
+    with pytest.raises(UserError, match="--valid_degradation '' is unknown"):
         check_degradation("", "--valid_degradation")
     with pytest.raises(UserError, match="leave --codec ijg9 out"):
         build_degradation("real", **how | {"codec": "ijg9"})

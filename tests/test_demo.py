@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from pictures import largest_gain
+from qgcn.paper.pictures import largest_gain
 
 
 def test_the_demo_restores_the_samples_and_writes_a_picture(call):

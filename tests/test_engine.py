@@ -5,11 +5,11 @@ import pytest
 import torch
 from conftest import network_arguments
 
-import dataset
-import nets
-from engine import MIN_TILE, restore_image, tile_halo, tile_side, to_bytes
-from jpeg.codec import Compressed, PillowCodec
-from utils.errors import UserError
+from qgcn import nets
+from qgcn.dataset.inputs import get_input
+from qgcn.jpeg.codec import Compressed, PillowCodec
+from qgcn.restoring.tiles import MIN_TILE, restore_image, tile_halo, tile_side, to_bytes
+from qgcn.utils.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -23,7 +23,7 @@ def restored(name, compressed, channels, *, identity=False, **keywords):
         network.initialise_identity()  # near the image, so that values are not all clipped
         for parameter in network.parameters():
             parameter.data += 0.01 * torch.randn_like(parameter)
-    loader = dataset.get_loader(nets.kind(name).loader)
+    loader = get_input(nets.kind(name).input)
     return restore_image(network, loader, compressed, device=CPU, **{"tile": 1024} | keywords)
 
 

@@ -9,11 +9,11 @@ import pytest
 from conftest import refused
 from PIL import Image
 
-from jpeg.estimate import estimate
-from jpeg.reader import read_photo
-from jpeg.tables import standard_tables
-from restorer import Restorer
-from utils.errors import UserError
+from qgcn.jpeg.estimation import estimate
+from qgcn.jpeg.reader import read_photo
+from qgcn.jpeg.tables import standard_tables
+from qgcn.restoring.restorer import Restorer
+from qgcn.utils.errors import UserError
 
 
 def compressed(pixels, quality, **keywords):

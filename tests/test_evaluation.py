@@ -13,15 +13,14 @@ import torch
 from conftest import ROOT, network_arguments, refused
 from PIL import Image
 
-import evaluation
-import nets
-from dataset.jpeg import scale, unscale
-from jpeg.codec import PillowCodec
-from model import load_model
-from utils import checkpoint
-from utils.errors import UserError
-from utils.image import SAMPLE, luminance
-from utils.metric import psnr, psnr_b, ssim
+from qgcn import checkpoints, nets
+from qgcn.dataset.inputs import scale, unscale
+from qgcn.evaluating import evaluate as evaluation
+from qgcn.evaluating.metrics import psnr, psnr_b, ssim
+from qgcn.jpeg.codec import PillowCodec
+from qgcn.restoring.model import load_model
+from qgcn.utils.errors import UserError
+from qgcn.utils.image import SAMPLE, luminance
 
 GOLDEN = Path(__file__).parent / "golden"
 CPU = torch.device("cpu")
@@ -47,7 +46,7 @@ def fixed_checkpoint(name, channels):
     for parameter in network.parameters():
         parameter += 0.01 * waves(parameter)
     path = Path(f"{name}_{channels}_fixed.pth")
-    checkpoint.save(path, checkpoint.describe(network, name, arguments, {"net": name}, 1))
+    checkpoints.save(path, checkpoints.describe(network, name, arguments, {"net": name}, 1))
     return path
 
 

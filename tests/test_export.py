@@ -13,12 +13,11 @@ from conftest import ROOT, refused, shell
 from PIL import Image
 from skimage.transform import resize
 
-import dataset
-import nets
-from backends.graph import INPUTS
-from jpeg.codec import PillowCodec
-from model import load_model
-from utils import checkpoint
+from qgcn import checkpoints, nets
+from qgcn.backends.graph import INPUTS
+from qgcn.dataset.inputs import get_input
+from qgcn.jpeg.codec import PillowCodec
+from qgcn.restoring.model import load_model
 
 CPU = torch.device("cpu")
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
@@ -63,8 +62,8 @@ def outputs(path, inputs):
 def test_exported_files_equal_torch(make_checkpoint, export, to, name, channels):
     path = make_checkpoint(name, channels)
     file = export(path, to)
-    network = checkpoint.build_network(checkpoint.load(path)).eval()
-    tables = dataset.get_loader(nets.kind(name).loader).MAPS[channels]
+    network = checkpoints.build_network(checkpoints.load(path)).eval()
+    tables = get_input(nets.kind(name).input).planes[channels]
     for batch, height, width in SIZES:
         tensors = [torch.rand(batch, channels + tables, height, width) * 2 - 1]
         if name == "qmarg":
@@ -80,8 +79,8 @@ def test_exported_files_equal_torch(make_checkpoint, export, to, name, channels)
 @pytest.mark.parametrize("to", list(SUFFIX))
 def test_a_network_of_files_says_so(make_checkpoint, export, to):
     path = make_checkpoint("qmar")
-    content = checkpoint.load(path)
-    checkpoint.save(path, content | {"opt": content["opt"] | {"degradation": "real"}})
+    content = checkpoints.load(path)
+    checkpoints.save(path, content | {"opt": content["opt"] | {"degradation": "real"}})
     file = export(path, to)
     assert load_model(file, CPU).degradation == load_model(path, CPU).degradation == "real"
     assert load_model(export(make_checkpoint("edsr"), to, name="other"), CPU).degradation == "published"
@@ -99,9 +98,9 @@ def test_metadata_say_what_the_file_holds(make_checkpoint, export, to):
         import openvino
 
         metadata = openvino.Core().read_model(file).get_rt_info(["qgcn"]).value
-    content = checkpoint.load(path)
+    content = checkpoints.load(path)
     assert metadata["net"] == "qmarg" and metadata["color_mode"] == "L" and metadata["int8"] == "false"
-    assert int(metadata["halo"]) == checkpoint.build_network(content).halo
+    assert int(metadata["halo"]) == checkpoints.build_network(content).halo
     assert json.loads(metadata["arguments"]) == content["arguments"]
 
 
@@ -111,7 +110,7 @@ def test_restore_takes_exported_files(photo, call, make_checkpoint, export, to, 
     path = make_checkpoint("qmar", identity=True)
     file = export(path, to, *(["--int8"] if int8 else []))
     model = load_model(file, CPU)
-    assert (model.name, model.channels, model.loader) == ("qmar", 3, "jpeg_qm")
+    assert (model.name, model.channels, model.input_name) == ("qmar", 3, "jpeg_qm")
     compressed = PillowCodec().compress(photo[:45, :62], 10)
     expected = load_model(path, CPU).restore(compressed)
     assert np.abs(model.restore(compressed) - expected).max() < (3 if int8 else 0.0255)
@@ -129,23 +128,23 @@ def test_restore_takes_exported_files(photo, call, make_checkpoint, export, to, 
 
 def show_the_global_branch(path, pixels):
     """Makes pixels several levels brighter where the whole image differs a little from ``pixels``."""
-    content = checkpoint.load(path)
+    content = checkpoints.load(path)
     small = resize(pixels, (112, 112), order=3, preserve_range=True).transpose(2, 0, 1) / 127.5 - 1
     with torch.no_grad():
-        vector = checkpoint.build_network(content).global_features(torch.tensor(small[None]).float())[0]
+        vector = checkpoints.build_network(content).global_features(torch.tensor(small[None]).float())[0]
     weight = 10 * torch.cos(torch.arange(24.0))
     content["model"]["conv_res_mid.weight"][:, 24:, 1, 1] = weight
     content["model"]["conv_res_mid.bias"] -= vector @ weight
-    checkpoint.save(path, content)
+    checkpoints.save(path, content)
 
 
 def show_every_input(path):
     """Makes the result depend a little on every plane of the input."""
-    content = checkpoint.load(path)
+    content = checkpoints.load(path)
     torch.manual_seed(4)
     for weight in content["model"].values():
         weight += 0.01 * torch.randn_like(weight)
-    checkpoint.save(path, content)
+    checkpoints.save(path, content)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +166,7 @@ def test_the_example_of_the_documentation_runs(photo, make_checkpoint, export, n
     Image.fromarray(photo[:85, :107]).save("photo.jpg", **how)
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
     exec(compile(example, "docs/export.md", "exec"), {})
-    from restorer import Restorer
+    from qgcn.restoring.restorer import Restorer
 
     expected = Restorer(path).restore("photo.jpg")
     difference = np.asarray(Image.open("restored.png")).astype(int) - np.asarray(expected)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import refused
 
-import fetch_data
-from fetch_data import Archive, fetch, unpack
-from utils.errors import UserError
+from qgcn.evaluating import fetch as fetch_data
+from qgcn.evaluating.fetch import Archive, fetch, unpack
+from qgcn.utils.errors import UserError
 
 
 def tar_of(files, **changes):
@@ -204,8 +204,8 @@ def test_the_program(call, server, monkeypatch):
 
 
 def test_data_sets_go_where_the_programs_look_for_them():
-    import evaluation
     import params
+    from qgcn.evaluating import evaluate as evaluation
 
     places = {archive.place for archives in fetch_data.ARCHIVES.values() for archive in archives}
     assert f"data/{fetch_data.ARCHIVES['DIV2K'][0].place}" == params.training_parser().get_default("imgGTRoot")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from utils import files
-from utils.errors import UserError
-from utils.files import atomic_write, check_output, locked, name_of, remove_leftovers, write_text
+from qgcn.utils import files
+from qgcn.utils.errors import UserError
+from qgcn.utils.files import atomic_write, check_output, locked, name_of, remove_leftovers, write_text
 
 
 def test_a_file_appears_whole_with_ordinary_permissions(tmp_path):

@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from jpeg.markers import segments
-from model import Model
-from restore import Writing, restore_file
-from restorer import Restorer
-from utils.errors import UserError
-from utils.image import load_image
+from qgcn.jpeg.markers import segments
+from qgcn.restoring.files import Writing, restore_file
+from qgcn.restoring.model import Model
+from qgcn.restoring.restorer import Restorer
+from qgcn.utils.errors import UserError
+from qgcn.utils.image import load_image
 
 LIMIT = 0.5
 """Megapixels: what a mutated header may ask for is bounded by --max_megapixels, and here by this."""

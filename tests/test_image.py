@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.errors import UserError, is_out_of_memory
-from utils.exif import turn
-from utils.image import image_files, load_image, luminance, output_names, pad_to_multiple, save_png
+from qgcn.utils.errors import UserError, is_out_of_memory
+from qgcn.utils.exif import turn
+from qgcn.utils.image import image_files, load_image, luminance, output_names, pad_to_multiple, save_png
 
 
 def written(tmp_path, image, name="image.png", **keywords):
@@ -154,7 +154,7 @@ def test_a_cut_exif_block_costs_nothing(tmp_path, photo):
 
 def test_whatever_a_plug_in_raises_is_a_sentence(tmp_path, photo, monkeypatch):
     path = written(tmp_path, Image.fromarray(photo[:24, :40]))
-    monkeypatch.setattr("utils.image.to_mode", lambda *_: struct.unpack("<I", b""))
+    monkeypatch.setattr("qgcn.utils.image.to_mode", lambda *_: struct.unpack("<I", b""))
     with pytest.raises(UserError, match=r"image.png' can't be read: unpack requires"):
         load_image(path, "RGB")
 

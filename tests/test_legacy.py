@@ -11,11 +11,11 @@ import zipfile
 import pytest
 import torch
 from conftest import network_arguments
-from published_format import data_parallel, with_their_classes, write
+from published_format import data_parallel, published_names, write
 
-import nets
-from utils import checkpoint, legacy
-from utils.errors import UserError
+from qgcn import checkpoints, nets
+from qgcn.checkpoints import published as legacy
+from qgcn.utils.errors import UserError
 
 OPTIONS = {"net": "qmar", "n_resblocks": 2, "colorMode": "RGB", "quality": "[1,60]", "cuda": True, "resume": None}
 
@@ -35,27 +35,28 @@ def published(path, name, *, stream=True, parallel=False, location="cpu", channe
 def test_published_checkpoints_load(tmp_path, name, stream, parallel, location):
     path = tmp_path / "QCN_RGB_[10,50].pth"
     network = published(path, name, stream=stream, parallel=parallel, location=location)
-    content = checkpoint.load(path)
+    content = checkpoints.load(path)
     assert (content["net"], content["epoch"], content["opt"]["quality"]) == (name, 17, "[1,60]")
-    rebuilt = checkpoint.build_network(content)
+    rebuilt = checkpoints.build_network(content)
     for key, value in network.state_dict().items():
         assert torch.equal(rebuilt.state_dict()[key], value), key
     assert rebuilt.state_dict().keys() == network.state_dict().keys()
 
 
 def test_a_file_written_by_todays_torch_loads(tmp_path):
-    network = with_their_classes(nets.build("qmarg", network_arguments("qmarg", 1)))
+    network = nets.build("qmarg", network_arguments("qmarg", 1))
     for zipped in (True, False):
         path = tmp_path / "whole_module.pth"
-        torch.save({"epoch": 1, "model": network, "opt": OPTIONS}, path, _use_new_zipfile_serialization=zipped)
-        rebuilt = checkpoint.build_network(checkpoint.load(path))
+        with published_names():
+            torch.save({"epoch": 1, "model": network, "opt": OPTIONS}, path, _use_new_zipfile_serialization=zipped)
+        rebuilt = checkpoints.build_network(checkpoints.load(path))
         assert torch.equal(rebuilt.conv_global_l[0].weight, network.conv_global_l[0].weight)
 
 
 def test_res_scale_comes_from_the_blocks(tmp_path):
     path = tmp_path / "old.pth"
     published(path, "qmar", res_scale=0.25)
-    assert checkpoint.load(path)["arguments"]["res_scale"] == 0.25
+    assert checkpoints.load(path)["arguments"]["res_scale"] == 0.25
 
 
 def test_a_lost_block_stays_lost(tmp_path):
@@ -64,7 +65,7 @@ def test_a_lost_block_stays_lost(tmp_path):
     torch.manual_seed(0)
     network = nets.build("qmarg", network_arguments("qmarg", n_resblocks=4))
     write(path, {"epoch": 1, "model": network, "opt": OPTIONS | {"n_resblocks": 5}}, stream=True)
-    assert checkpoint.load(path)["arguments"]["n_resblocks"] == 4
+    assert checkpoints.load(path)["arguments"]["n_resblocks"] == 4
 
 
 class Harm:
@@ -88,7 +89,7 @@ def test_a_hostile_pickle_never_runs_and_is_refused_by_name(tmp_path, place, fun
     content = {"epoch": 1, "model": nets.build("arcnn", {"channels": 1}), "opt": {}, place: harm}
     path = write(tmp_path / "hostile.pth", content, stream=stream)
     with pytest.raises(UserError, match=f"it names [a-z_]*\\.?{named}"):
-        checkpoint.load(path)
+        checkpoints.load(path)
     assert not witness.exists()
 
 
@@ -96,7 +97,7 @@ def test_a_bare_pickle_is_refused(tmp_path):
     path = tmp_path / "pickle.pth"
     path.write_bytes(pickle.dumps(Harm(os.system, f"touch {tmp_path / 'witness'}")))
     with pytest.raises(UserError, match=r"posix\.system"):
-        checkpoint.load(path)
+        checkpoints.load(path)
     assert not (tmp_path / "witness").exists()
 
 
@@ -121,11 +122,11 @@ def test_no_opcode_gets_around_the_list(tmp_path, raw):
     for start in (b"", pickle.dumps(legacy.MAGIC, 2) + pickle.dumps(legacy.PROTOCOL, 2) + pickle.dumps({}, 2)):
         path.write_bytes(start + raw)
         with pytest.raises(UserError, match=r"hostile\.pth' can't be read"):
-            checkpoint.load(path)
+            checkpoints.load(path)
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("archive/data.pkl", raw)
         with pytest.raises(UserError, match=r"hostile\.pth' can't be read"):
-            checkpoint.load(path)
+            checkpoints.load(path)
     assert not (tmp_path / "witness").exists()
 
 
@@ -137,7 +138,7 @@ def test_a_damaged_index_does_not_take_all_memory(tmp_path):
     tracemalloc.start()
     try:
         with pytest.raises(UserError, match="can't be read"):
-            checkpoint.load(path)
+            checkpoints.load(path)
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
         tracemalloc.stop()
@@ -171,7 +172,7 @@ def test_damaged_files_end_with_a_sentence(tmp_path, stream):
     for length in [0, 1, 2, 16, 100, *range(200, len(whole) - 1, len(whole) // 25), len(whole) - 1]:
         path.write_bytes(whole[:length])
         with pytest.raises(UserError, match="can't be read") as told:
-            checkpoint.load(path)
+            checkpoints.load(path)
         assert "\n" not in str(told.value) and len(str(told.value)) < 500
     chance = random.Random(0)
     for _ in range(60):
@@ -179,7 +180,7 @@ def test_damaged_files_end_with_a_sentence(tmp_path, stream):
         flipped[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         path.write_bytes(flipped)
         try:
-            checkpoint.load(path)  # a flipped weight is still a weight
+            checkpoints.load(path)  # a flipped weight is still a weight
         except UserError as error:
             assert "\n" not in str(error)
 
@@ -191,7 +192,7 @@ def test_a_storage_of_the_wrong_size_is_refused(tmp_path):
     weight = struct.pack("<q", 1 * 64 * 81)
     path.write_bytes(whole.replace(weight, struct.pack("<q", 64 * 81 - 1), 1))
     with pytest.raises(UserError, match="wrong size"):
-        checkpoint.load(path)
+        checkpoints.load(path)
 
 
 def test_published_checkpoints_evaluate_as_they_are(tmp_path, call, folder_of_photos):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from loss import build_loss
-from utils.errors import UserError
+from qgcn.training.loss import build_loss
+from qgcn.utils.errors import UserError
 
 
 @pytest.mark.parametrize(("name", "peer"), [("L1", functional.l1_loss), ("L2", functional.mse_loss)])
@@ -17,5 +17,5 @@ def test_losses_are_torchs_sample_by_sample(name, peer):
 
 
 def test_an_unknown_loss_is_told():
-    with pytest.raises(UserError, match="'L3' is unknown: choose --loss from L1, L2"):
+    with pytest.raises(UserError, match="'L3' is unknown: choose from L1, L2"):
         build_loss("L3")

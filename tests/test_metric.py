@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
-from utils.metric import blocking_effect_factor, psnr, psnr_b, ssim
+from qgcn.evaluating.metrics import blocking_effect_factor, psnr, psnr_b, ssim
 
 
 def noisy_pair(shape, seed=0):

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-import dataset
-import model as model_module
-import nets
-from engine import restore_image
-from jpeg.codec import PillowCodec
-from model import load_model, shipped_checkpoints
-from utils import checkpoint
-from utils.errors import UserError
+from qgcn import checkpoints, nets
+from qgcn.dataset.inputs import INPUTS
+from qgcn.jpeg.codec import PillowCodec
+from qgcn.restoring import model as model_module
+from qgcn.restoring.model import load_model, shipped_checkpoints
+from qgcn.restoring.tiles import restore_image
+from qgcn.utils.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -30,11 +29,11 @@ CPU = torch.device("cpu")
 def test_a_model_knows_itself_and_restores_as_the_engine_does(photo, make_checkpoint, name, title, loader, channels):
     path = make_checkpoint(name, channels)
     model = load_model(path, CPU)
-    assert (model.name, model.title, model.loader, model.channels) == (name, title, loader, channels)
+    assert (model.name, model.title, model.input_name, model.channels) == (name, title, loader, channels)
     assert model.color_mode == {3: "RGB", 1: "L"}[channels] and model.source == str(path)
     compressed = PillowCodec().compress(photo[:21, :34, :channels], 10)
-    network = checkpoint.build_network(checkpoint.load(path))  # another memory format, so equal to rounding only
-    expected = restore_image(network, dataset.get_loader(loader), compressed, device=CPU, tile=64)
+    network = checkpoints.build_network(checkpoints.load(path))  # another memory format, so equal to rounding only
+    expected = restore_image(network, model.input, compressed, device=CPU, tile=64)
     restored = model.restore(compressed)
     assert restored.shape == (21, 34, channels) and restored.dtype == np.float32
     np.testing.assert_allclose(restored, expected, rtol=0, atol=0.005)
@@ -64,7 +63,7 @@ def test_a_checkpoint_that_can_not_be_read_is_told(tmp_path):
 
 def test_the_best_shipped_checkpoint_of_a_colour_mode_is_found(tmp_path, monkeypatch):
     for path in shipped_checkpoints("RGB", "L"):
-        assert (checkpoint.image_channels(checkpoint.load(path)) == 3) == ("rgb" in path.name)
+        assert (checkpoints.image_channels(checkpoints.load(path)) == 3) == ("rgb" in path.name)
     assert shipped_checkpoints("RGB")  # the default of restore.py
     monkeypatch.setattr(model_module, "ROOT", tmp_path)
     (tmp_path / "checkpoint").mkdir()
@@ -76,12 +75,12 @@ def test_the_best_shipped_checkpoint_of_a_colour_mode_is_found(tmp_path, monkeyp
     gray = tmp_path / "checkpoint" / model_module.SHIPPED["L"]["jpeg_qm"]
     gray.touch()
     assert shipped_checkpoints("L") == [gray] and shipped_checkpoints("RGB", "L")[1] == gray
-    assert shipped_checkpoints("RGB", loader="jpeg_qm") == [tmp_path / "checkpoint" / "qcn_rgb.pth"]
+    assert shipped_checkpoints("RGB", input_name="jpeg_qm") == [tmp_path / "checkpoint" / "qcn_rgb.pth"]
     with pytest.raises(UserError, match="give --model"):
-        shipped_checkpoints("L", loader="jpeg_qmg")
+        shipped_checkpoints("L", input_name="jpeg_qmg")
 
 
 def test_every_network_has_a_loader_and_a_script():
-    from evaluation import SCRIPTS
+    from qgcn.evaluating.evaluate import SCRIPTS
 
-    assert {kind.loader for kind in nets.NETWORKS.values()} == set(SCRIPTS) == set(dataset.LOADERS)
+    assert {kind.input for kind in nets.NETWORKS.values()} == set(SCRIPTS) == set(INPUTS)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-import nets
-from optimizer import STEP, Muon, MuonAdam, build_optimizer, orthogonal
-from utils.errors import UserError
+from qgcn import nets
+from qgcn.training.optimizer import STEP, Muon, MuonAdam, build_optimizer, orthogonal
+from qgcn.utils.errors import UserError
 
 COLOUR = {"in_channel": 5, "out_channel": 3, "n_feats": 8, "n_resblocks": 2}
 
@@ -72,7 +72,7 @@ def test_adam_is_pytorchs():
 
 
 def test_other_choices_are_refused():
-    with pytest.raises(UserError, match="'sgd' is unknown: choose adam or muon"):
+    with pytest.raises(UserError, match="'sgd' is unknown: choose from adam, muon"):
         build_optimizer("sgd", nets.build("qmar", COLOUR), 1e-4)
     with pytest.raises(UserError, match="residual blocks"):
         build_optimizer("muon", nets.build("arcnn", {}), 1e-4)

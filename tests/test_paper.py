@@ -10,11 +10,10 @@ import pytest
 from conftest import refused
 from PIL import Image
 
-import comparison
-import figures
-import nets
-from measurement import Measured, Record, fingerprint
-from utils.metric import PROTOCOLS, psnr_b, psnr_b_luminance, ssim, ssim_7x7, ssim_gaussian
+from qgcn import nets
+from qgcn.evaluating.metrics import PROTOCOLS, psnr_b, psnr_b_luminance, ssim, ssim_7x7, ssim_gaussian
+from qgcn.paper import comparison, figures
+from qgcn.paper.measurement import Measured, Record, fingerprint
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ import pytest
 from conftest import ROOT, refused
 from PIL import Image
 
-from jpeg.codec import Ijg9Codec
-from jpeg.color import RGB
-from jpeg.dct import LEVEL_SHIFT, dct, inverse_dct, to_blocks, to_plane
-from jpeg.markers import picture_alone, read_structure
-from jpeg.projection import HALF, project, read_coefficients, share_kept, transform
-from jpeg.reader import read_photo
-from restorer import Restorer
-from utils.errors import UserError
+from qgcn.jpeg.codec import Ijg9Codec
+from qgcn.jpeg.color import RGB
+from qgcn.jpeg.dct import LEVEL_SHIFT, dct, inverse_dct, to_blocks, to_plane
+from qgcn.jpeg.markers import picture_alone, read_structure
+from qgcn.jpeg.projection import HALF, project, read_coefficients, share_kept, transform
+from qgcn.jpeg.reader import read_photo
+from qgcn.restoring.restorer import Restorer
+from qgcn.utils.errors import UserError
 
 
 def encoded(pixels, mode=None, **keywords):
@@ -194,7 +194,7 @@ def test_damaged_files_are_refused_and_leave_nothing_behind(photo, capfd):
 
 def test_standard_error_may_be_closed(photo):
     script = (
-        "import os, sys; os.close(2); sys.path.insert(0, 'src'); from jpeg.projection import read_coefficients\n"
+        "import os, sys; os.close(2); sys.path.insert(0, 'src'); from qgcn.jpeg.projection import read_coefficients\n"
         "print(len(read_coefficients(sys.stdin.buffer.read()).components))"
     )
     done = subprocess.run(

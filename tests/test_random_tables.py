@@ -8,10 +8,10 @@ import pytest
 from conftest import many
 from numpy.random import default_rng
 
-from dataset.degradation import draw_quality
-from jpeg import random_tables
-from jpeg.random_tables import FAMILIES, HELD_OUT_MAKERS, LOW, TABLES, choose, draw_tables
-from jpeg.tables import standard_tables, tables_in_files
+from qgcn.dataset.degradation import draw_quality
+from qgcn.jpeg import random_tables
+from qgcn.jpeg.random_tables import FAMILIES, HELD_OUT_MAKERS, LOW, TABLES, choose, draw_tables
+from qgcn.jpeg.tables import standard_tables, tables_in_files
 
 
 def test_the_shares_of_families_are_whole():

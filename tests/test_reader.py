@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from jpeg.markers import read_structure
-from jpeg.reader import read_photo
-from jpeg.tables import network_tables, standard_tables
-from utils.exif import turn, upright
+from qgcn.jpeg.markers import read_structure
+from qgcn.jpeg.reader import read_photo
+from qgcn.jpeg.tables import network_tables, standard_tables
+from qgcn.utils.exif import turn, upright
 
 
 def encoded(pixels, mode=None, form="JPEG", **keywords):

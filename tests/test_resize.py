@@ -5,8 +5,8 @@ import pytest
 import torch
 from skimage.transform import resize
 
-from utils import resize as resize_module
-from utils.resize import resize_cubic, resize_matrix
+from qgcn.utils import resize as resize_module
+from qgcn.utils.resize import resize_cubic, resize_matrix
 
 SHAPES = [(300, 500), (64, 64), (112, 112), (113, 111), (40, 333), (333, 17), (2, 130), (1, 500), (1, 1)]
 """Shrinking, growing, kept, and one of each per axis, to 112 x 112."""

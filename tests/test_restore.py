@@ -19,17 +19,18 @@ import torch
 from conftest import ROOT, network_arguments, refused, shell
 from PIL import ExifTags, Image, ImageCms
 
-import nets
-import output
-from components import self_ensemble
-from engine import to_bytes
-from jpeg.codec import Compressed, PillowCodec
-from jpeg.reader import Metadata, Photo, read_photo
-from jpeg.tables import standard_tables
-from model import Model, load_model
-from nets import qmar
-from restore import Restorer, Writing, restore_file
-from utils.errors import UserError
+from qgcn import nets
+from qgcn.jpeg.codec import Compressed, PillowCodec
+from qgcn.jpeg.reader import Metadata, Photo, read_photo
+from qgcn.jpeg.tables import standard_tables
+from qgcn.nets import qmar
+from qgcn.restoring import write as output
+from qgcn.restoring.components import self_ensemble
+from qgcn.restoring.files import Writing, restore_file
+from qgcn.restoring.model import Model, load_model
+from qgcn.restoring.restorer import Restorer
+from qgcn.restoring.tiles import to_bytes
+from qgcn.utils.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -106,7 +107,7 @@ def test_nothing_is_overwritten_by_accident(call, album, make_checkpoint):
 
 
 def test_outputs_that_nobody_can_mean_are_refused_before_the_work(call, album, make_checkpoint, monkeypatch):
-    monkeypatch.setattr("restorer.Restorer.restore_picture", None)  # nothing gets so far
+    monkeypatch.setattr("qgcn.restoring.restorer.Restorer.restore_picture", None)  # nothing gets so far
     path = ("--model", make_checkpoint("qmar"))
     first, second = album / "a.jpg", album / "b.JPEG"
     Path("file").write_text("a file")
@@ -146,7 +147,7 @@ def test_the_best_shipped_networks_are_taken(monkeypatch):
         seen.append(path.name)
         return Namespace(channels=3 if "rgb" in path.name else 1)
 
-    monkeypatch.setattr("restorer.load_model", load)
+    monkeypatch.setattr("qgcn.restoring.restorer.load_model", load)
     Restorer()
     assert seen == ["qcn_plus_rgb.pth", "qcn_plus_gray.pth"]
 

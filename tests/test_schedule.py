@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from utils.errors import UserError
-from utils.schedule import Schedule
+from qgcn.training.schedule import Schedule
+from qgcn.utils.errors import UserError
 
 
 def test_step_is_torchs_step_lr():
@@ -32,5 +32,5 @@ def test_warm_up_is_linear():
 
 
 def test_an_unknown_schedule_is_told():
-    with pytest.raises(UserError, match="'linear' is unknown: choose --schedule step or cosine"):
+    with pytest.raises(UserError, match="'linear' is unknown: choose from step, cosine"):
         Schedule("linear", 1.0, 1, 1)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset import split_holdout, store
-from dataset.store import ImageStore
-from utils.image import image_files, luminance
+from qgcn.dataset import store
+from qgcn.dataset.store import ImageStore
+from qgcn.training.data import split_holdout
+from qgcn.utils.image import image_files, luminance
 
 
 def filled(folder, mode="RGB", place="store"):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dataset.jpeg_qm import quantization_map
-from jpeg.codec import PillowCodec
-from jpeg.tables import component_tables, nearest_standard, quantization_tables, rise, standard_tables
+from qgcn.dataset.inputs import quantization_map
+from qgcn.jpeg.codec import PillowCodec
+from qgcn.jpeg.tables import component_tables, nearest_standard, quantization_tables, rise, standard_tables
 
 # ITU-T T.81, Annex K, tables K.1 and K.2, row by row.
 LUMINANCE = """

@@ -1,0 +1,1 @@
+"""Evaluating: data sets, metrics, images -> rows, rows -> tables."""

@@ -1,0 +1,42 @@
+"""The DCT of JPEG (ITU-T T.81, A.3.3), which is the orthonormal DCT-II of 8 x 8 blocks."""
+
+import numpy as np
+
+from qgcn.jpeg.tables import BLOCK
+
+LEVEL_SHIFT = 128
+"""What encoders take off samples of 0..255 before the DCT (ITU-T T.81, A.3.1)."""
+
+
+def _basis() -> np.ndarray:
+    """The DCT-II of 8 samples: float32, 8 x 8, frequencies in rows."""
+    frequency, place = np.mgrid[:BLOCK, :BLOCK]
+    cosines = np.cos((2 * place + 1) * frequency * np.pi / (2 * BLOCK)) * np.sqrt(2 / BLOCK)
+    cosines[0] = np.sqrt(1 / BLOCK)
+    return cosines.astype(np.float32)
+
+
+BASIS = _basis()
+_BASIS_2D = np.kron(BASIS, BASIS)
+
+
+def dct(blocks: np.ndarray) -> np.ndarray:
+    """Coefficients of blocks of samples, float32, ... x 8 x 8 both: vertical frequency first."""
+    return (blocks.reshape(-1, BLOCK * BLOCK) @ _BASIS_2D.T).reshape(blocks.shape)
+
+
+def inverse_dct(coefficients: np.ndarray) -> np.ndarray:
+    """The inverse of `dct`."""
+    return (coefficients.reshape(-1, BLOCK * BLOCK) @ _BASIS_2D).reshape(coefficients.shape)
+
+
+def to_blocks(plane: np.ndarray) -> np.ndarray:
+    """A plane of whole blocks, 8 R x 8 C, as R x C x 8 x 8."""
+    height, width = plane.shape
+    return plane.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).swapaxes(1, 2)
+
+
+def to_plane(blocks: np.ndarray) -> np.ndarray:
+    """The inverse of `to_blocks`."""
+    rows, columns = blocks.shape[:2]
+    return blocks.swapaxes(1, 2).reshape(rows * BLOCK, columns * BLOCK)

@@ -1,0 +1,126 @@
+"""Networks by the names that users type: what each is called, is made of, and takes.
+
+A new network is one file, with a subclass of `base.Network`, and one line of NETWORKS.
+"""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from qgcn.dataset.inputs import get_input
+from qgcn.nets import arcnn, edsr, qmar, qmar_plus, qmarg
+from qgcn.nets.base import Network
+from qgcn.utils.errors import UserError, check_choice, choose
+
+
+class Kind(NamedTuple):
+    """One kind of network.
+
+    Attributes:
+        title: its name in the paper.
+        network: its class.
+        input: the name of its input, of `dataset.inputs.INPUTS`.
+    """
+
+    title: str
+    network: type[Network]
+    input: str
+
+
+NETWORKS = {
+    "qmar": Kind("QCN", qmar.Net, "jpeg_qm"),
+    "qmarg": Kind("QGCN", qmarg.Net, "jpeg_qmg"),
+    "edsr": Kind("EDSR", edsr.Net, "jpeg"),
+    "arcnn": Kind("AR-CNN", arcnn.ARCNN, "jpeg"),
+    "arcnn-FastARCNN": Kind("Fast AR-CNN", arcnn.FastARCNN, "jpeg"),
+    "qmar_plus": Kind("QCN+", qmar_plus.Net, "jpeg_qm_plus"),
+}
+"""Name on the command line -> kind. 'file-Class' names a class other than the file's first."""
+
+ALIASES = {"qmar-Net": "qmar", "qmarg-Net": "qmarg", "edsr-Net": "edsr", "arcnn-ARCNN": "arcnn"}
+"""The published 'file-Class' spelling of the others."""
+
+
+def kind(name: str) -> Kind:
+    """The kind of network called ``name``; raises UserError listing the valid names."""
+    return choose(NETWORKS, ALIASES.get(name, name), "--net")
+
+
+def arguments(options: Namespace, image_channels: int, planes: int) -> dict[str, Any]:
+    """The constructor arguments that training options stand for: those of its parameters that are known.
+
+    Args:
+        options: parsed by params.training_parser.
+        image_channels: 3 or 1; it wins over n_colors and in_glo_channel, whose published default of 3 fits colour.
+        planes: beside the pixels (dataset.inputs.Input).
+
+    Raises:
+        UserError: if an option contradicts the data.
+    """
+    names = signature(kind(options.net).network).parameters
+    of_the_data = {
+        "channels": image_channels,
+        "in_channel": image_channels + planes,
+        "out_channel": image_channels,
+        "in_glo_channel": image_channels,
+    }
+    colors = options.n_colors if image_channels == 3 else 1
+    for option, value, allowed, name in (
+        ("in_channel", options.in_channel, {0, image_channels + planes}, "in_channel"),
+        ("out_channel", options.out_channel, {0, image_channels}, "out_channel"),
+        ("n_colors", colors, {image_channels}, "out_channel"),
+        ("in_glo_channel", options.in_glo_channel, {3, image_channels}, "in_glo_channel"),
+    ):
+        if name in names and value not in allowed:
+            raise UserError(f"--{option} {value} does not fit the data, which have {of_the_data[name]}: leave it out")
+    known = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    return known | {name: channels for name, channels in of_the_data.items() if name in names}
+
+
+def build(name: str, arguments: Mapping[str, Any]) -> Network:
+    """A new network of kind ``name``, initialised as published."""
+    return kind(name).network(**arguments)
+
+
+def initialise(network: Network, start: str) -> None:
+    """Apply --init: 'published' leaves a new network as it is, 'identity' makes it start as the identity.
+
+    Raises:
+        UserError: for another name, or a network without an identity start.
+    """
+    if check_choice(start, ("published", "identity"), "--init") == "identity":
+        network.initialise_identity()
+
+
+@torch.inference_mode()
+def check(name: str, network: Network, channels: int) -> None:
+    """Try a network on a blank image, so that what a new one lacks shows before training starts.
+
+    Args:
+        channels: of the image.
+
+    Raises:
+        UserError: if it does not offer what `base.Network` says, or returns another shape than the image's.
+    """
+    chosen = get_input(kind(name).input)
+    pixels = torch.zeros(1, channels, 16, 16, dtype=torch.uint8)
+    tables = torch.ones(1, min(channels, 2), 8, 8, dtype=torch.uint8)
+    try:
+        inputs = chosen.assemble(pixels, tables, torch.full((1, 2), 2, dtype=torch.uint8))
+        shape = tuple(network(inputs).shape)
+        offered = network.halo > 0 and network.peak_channels > 0
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"--net {name} does not run on its input {kind(name).input}: {error}") from None
+    if shape != pixels.shape:
+        raise UserError(f"--net {name} makes {shape} of an image of shape {tuple(pixels.shape)}: both must be the same")
+    if not offered:
+        raise UserError(f"--net {name} has no positive halo and peak_channels, which nets/base.py describes")
+
+
+def parameter_count(network: nn.Module) -> int:
+    """How many numbers the network has learnt."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,1 @@
+"""Restoring: a model, its tiles, and anybody's files."""

@@ -1,0 +1,138 @@
+"""A network ready to restore images, with all that its checkpoint says of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from qgcn import backends, checkpoints, nets
+from qgcn.cli import ROOT
+from qgcn.dataset.inputs import Input, get_input
+from qgcn.jpeg.codec import Compressed
+from qgcn.restoring.tiles import restore_image, tile_side
+from qgcn.utils.errors import UserError
+
+SHIPPED = {
+    "RGB": {
+        "jpeg_qm_plus": "qcn_plus_rgb.pth",
+        "jpeg_qm": "qcn_rgb.pth",
+        "jpeg_qmg": "qgcn_rgb.pth",
+        "jpeg": "edsr_rgb.pth",
+    },
+    "L": {"jpeg_qm_plus": "qcn_plus_gray.pth", "jpeg_qm": "qcn_gray.pth", "jpeg_qmg": "qgcn_gray.pth"},
+}
+"""Colour mode -> name of a network's input -> its checkpoint in this repository, the best first (README, "Results")."""
+
+
+def shipped_checkpoints(*modes: str, input_name: str | None = None) -> list[Path]:
+    """The best checkpoint that this repository holds for each colour mode 'RGB' or 'L', where there is one.
+
+    Args:
+        input_name: take networks with this input alone.
+
+    Raises:
+        UserError: if there is none for any of them.
+    """
+    found = []
+    for mode in modes:
+        paths = [ROOT / "checkpoint" / name for of, name in SHIPPED[mode].items() if input_name in (None, of)]
+        found += [path for path in paths if path.is_file()][:1]
+    if not found:
+        raise UserError("no checkpoint is shipped in checkpoint/ for this: give --model")
+    return found
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and its way in.
+
+    Attributes:
+        network: on ``device``.
+        name: of its kind, as on the command line.
+        channels: 3 for colour, 1 for gray.
+        device: where it runs.
+        tile: side of the tiles in which images are restored, pixels (engine.tile_side).
+        source: the checkpoint it came from, for tables of results.
+        degradation: what it has learnt from (checkpoints.degradation).
+    """
+
+    network: nn.Module
+    name: str
+    channels: int
+    device: torch.device
+    tile: int
+    source: str = ""
+    degradation: str = "published"
+
+    @property
+    def title(self) -> str:
+        """The network's name in the paper."""
+        return nets.kind(self.name).title
+
+    @property
+    def input_name(self) -> str:
+        """The name of its input on the command line."""
+        return nets.kind(self.name).input
+
+    @property
+    def input(self) -> Input:
+        """What goes into it."""
+        return get_input(self.input_name)
+
+    @property
+    def color_mode(self) -> str:
+        """'RGB' or 'L'."""
+        return "RGB" if self.channels == 3 else "L"
+
+    def restore(
+        self, compressed: Compressed, *, dtype: type = np.float32, strength: float = 1.0, in_place: bool = False
+    ) -> np.ndarray:
+        """Restore a decoded JPEG of this model's colour mode: H x W x C of ``dtype`` (engine.restore_image)."""
+        return restore_image(
+            self.network,
+            self.input,
+            compressed,
+            device=self.device,
+            tile=self.tile,
+            dtype=dtype,
+            strength=strength,
+            in_place=in_place,
+        )
+
+
+def load_model(
+    path: str | Path,
+    device: torch.device,
+    *,
+    backend: str = "",
+    precision: str = "fp32",
+    int8: bool = False,
+    memory: float | None = None,
+) -> Model:
+    """The model of a checkpoint, or of a file that export.py wrote.
+
+    Args:
+        backend: what runs the network: 'torch', 'openvino' or 'onnxruntime'; '' means PyTorch for a checkpoint and
+            what an exported file was made for.
+        precision: 'fp32' or 'bf16'.
+        int8: compute most of the network in 8 bits; a checkpoint is calibrated anew each time, an exported file is not.
+        memory: bytes for a tile's features (engine.tile_side).
+
+    Raises:
+        UserError: if it can't be read (checkpoints.load), or the choice does not suit it (backends.build).
+    """
+    how = {"backend": backend, "precision": precision, "int8": int8}
+    if backends.is_exported(path):
+        network, exported = backends.open_exported(path, device, **how)
+        name, channels, degradation = exported.net, exported.channels, exported.degradation
+    else:
+        content = checkpoints.load(path)
+        network = backends.build(content, device, source=path, **how)
+        name, channels = content["net"], checkpoints.image_channels(content)
+        degradation = checkpoints.degradation(content)
+    words = [word for word in (backend, precision.removeprefix("fp32"), "int8" if int8 else "") if word]
+    tile = tile_side(network, memory)
+    source = f"{path} ({', '.join(words)})" if words else str(path)
+    return Model(network, name, channels, device, tile, source, degradation)

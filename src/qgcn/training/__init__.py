@@ -1,0 +1,1 @@
+"""Training: options -> parts, epochs, what resumes, and the log of a run."""

@@ -1,0 +1,105 @@
+"""What a training run leaves behind to explain its numbers: options, log, metrics as CSV and TensorBoard."""
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from qgcn.utils.files import write_text
+
+OPTIONS = "options.json"
+"""The file of `write_options`: a folder that holds it is a run's."""
+
+COLUMNS = (
+    "step", "epoch", "samples", "seconds", "lr", "loss", "input_psnr", "psnr", "ssim", "psnr_b",
+    "gain_standard", "gain_files", "gain_between", "gain_random",
+)  # fmt: skip
+"""metrics.csv: position, then the mean loss since the last row, then validation (input_psnr: the JPEG itself), and with
+--valid_degradation real the gain in PSNR on each family of tables (jpeg.random_tables.FAMILIES)."""
+
+
+@contextmanager
+def remembered() -> Iterator[list[logging.LogRecord]]:
+    """What is logged meanwhile, before there is a run folder to write it into."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    logger = logging.getLogger("train")
+    logger.addHandler(handler)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(handler)
+
+
+class RunLog:
+    """The log of a run folder: log.txt, metrics.csv and TensorBoard's events.
+
+    Args:
+        folder: the run folder, made if need be.
+        step: the step that the run continues from; later rows of an interrupted run are dropped.
+        before: of `remembered`, to be written first.
+    """
+
+    def __init__(self, folder: Path, step: int, before: Sequence[logging.LogRecord] = ()):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.metrics = folder / "metrics.csv"
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = []
+        if step and self.metrics.exists():
+            with open(self.metrics, newline="") as file:
+                rows = [row for row in csv.DictReader(file) if _position(row) <= step]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.metrics, text.getvalue())
+        self.handler = logging.FileHandler(folder / "log.txt")
+        self.handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        for record in before:
+            self.handler.handle(record)
+        logging.getLogger("train").addHandler(self.handler)
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def row(self, **values: Any) -> None:
+        """Append a row of COLUMNS to metrics.csv and its figures to TensorBoard."""
+        with open(self.metrics, "a", newline="") as file:
+            csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(values)
+        for name in COLUMNS[4:]:
+            if name in values:
+                self.board.add_scalar(name, values[name], values["step"])
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        self.board.close()
+        logging.getLogger("train").removeHandler(self.handler)
+        self.handler.close()
+
+
+def _position(row: dict[str, str]) -> float:
+    """The step of a row; a row cut by a kill counts as beyond any step."""
+    try:
+        return int(row["step"]) if None not in row.values() else float("inf")
+    except (TypeError, ValueError):
+        return float("inf")
+
+
+def write_options(folder: Path, options: dict[str, Any], command: list[str]) -> None:
+    """Write OPTIONS: the command, its options, the versions that ran it, and the commands of a resumed run before."""
+    import numpy
+    import PIL
+    import torch
+
+    versions = {"torch": torch.__version__, "numpy": numpy.__version__, "pillow": PIL.__version__}
+    try:
+        before = json.loads((folder / OPTIONS).read_text())
+        earlier = [*before.get("earlier", []), before["command"]]
+    except (OSError, ValueError, KeyError, AttributeError):  # none, or not ours
+        earlier = []
+    content = {"command": command, "options": options, "versions": versions, "earlier": earlier}
+    write_text(folder / OPTIONS, json.dumps(content, indent=2) + "\n")
