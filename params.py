@@ -316,10 +316,10 @@ def evaluation_parser(prog: str, networks: str) -> Parser:
     return parser
 
 
-def restore_parser() -> Parser:
-    """Options of src/restore.py."""
+def restore_parser(prog: str = "restore.py") -> Parser:
+    """Options of src/restore.py and of the installed command qgcn-restore."""
     parser = Parser(
-        prog="restore.py", description="Restore JPEG files, folders of them, or standard input, with their own tables."
+        prog=prog, description="Restore JPEG files, folders of them, or standard input, with their own tables."
     )
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="files, folders (to the bottom), patterns, or - for standard input"

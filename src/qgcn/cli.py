@@ -53,3 +53,16 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     if os.environ.get("RANK", "0") == "0":  # of several processes one tells
         print(message, file=sys.stderr)
     return code
+
+
+def restore() -> int:
+    """The command qgcn-restore, which is src/restore.py where the package is installed."""
+
+    def main(argv: list[str] | None) -> int:
+        options = params().restore_parser("qgcn-restore").parse_args(argv)
+
+        from qgcn.restoring.files import main as restore_files
+
+        return restore_files(options)
+
+    return run(main)

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from qgcn import backends, checkpoints, nets
-from qgcn.cli import ROOT
 from qgcn.dataset.inputs import Input, get_input
 from qgcn.jpeg.codec import Compressed
 from qgcn.restoring.tiles import restore_image, tile_side
@@ -26,6 +25,12 @@ SHIPPED = {
 """Colour mode -> name of a network's input -> its checkpoint in this repository, the best first (README, "Results")."""
 
 
+def checkpoint_folder() -> Path:
+    """Where shipped checkpoints lie: in the installed package, or in the repository that the package runs from."""
+    package = Path(__file__).resolve().parents[1]
+    return next(filter(Path.is_dir, (package / "checkpoint", package.parents[1] / "checkpoint")), package)
+
+
 def shipped_checkpoints(*modes: str, input_name: str | None = None) -> list[Path]:
     """The best checkpoint that this repository holds for each colour mode 'RGB' or 'L', where there is one.
 
@@ -37,7 +42,7 @@ def shipped_checkpoints(*modes: str, input_name: str | None = None) -> list[Path
     """
     found = []
     for mode in modes:
-        paths = [ROOT / "checkpoint" / name for of, name in SHIPPED[mode].items() if input_name in (None, of)]
+        paths = [checkpoint_folder() / name for of, name in SHIPPED[mode].items() if input_name in (None, of)]
         found += [path for path in paths if path.is_file()][:1]
     if not found:
         raise UserError("no checkpoint is shipped in checkpoint/ for this: give --model")
