@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import network_arguments
+from PIL import Image
+from torch import nn
 from torch.nn import functional
 
 import params
-from qgcn import nets
+from qgcn import checkpoints, nets
 from qgcn.checkpoints.published import infer_arguments
-from qgcn.nets import arcnn, qmar
+from qgcn.nets import arcnn, base, edsr, qmar
 from qgcn.training.optimizer import build_optimizer
 from qgcn.training.transfer import gray_arguments, gray_weights, one_global_channel, weights_of_qcn
 from qgcn.utils.errors import UserError
@@ -367,3 +369,64 @@ def test_the_gray_network_of_a_qcn_plus_does_the_same_but_for_sampling():
 def test_ar_cnn_and_gray_networks_have_no_gray_network_beside_them():
     assert gray_arguments({"channels": 3}) is None
     assert gray_arguments({"in_channel": 2, "out_channel": 1}) is None
+
+
+class Smallest(base.Network):
+    """All that a new network has to bring: how far it reaches, its parameters, and its way."""
+
+    halo = 1
+
+    def __init__(self, *, in_channel, out_channel, n_feats=8):
+        super().__init__()
+        self.first = nn.Conv2d(in_channel, n_feats, 3, padding=1)
+        self.last = nn.Conv2d(n_feats, out_channel, 1)
+
+    def forward(self, x):
+        return x[:, : self.last.out_channels] + self.last(self.first(x).relu())
+
+
+def test_a_new_network_is_one_class_and_one_line(call, folder_of_photos, monkeypatch):
+    monkeypatch.setitem(nets.NETWORKS, "smallest", nets.Kind("Smallest", Smallest, "jpeg_qm"))
+    words = ["--net", "smallest", "--n_feats", 4, "--size", 32, "--samples_per_epoch", 8, "--batchSize", 4]
+    words += ["--imgGTRoot", folder_of_photos, "--threads", 0, "--store", "store", "--nEpochs", 1, "--savedir", "run"]
+    assert call("main", *words).code == 0
+    content = checkpoints.load("checkpoint/run/model_last.pth")
+    assert content["arguments"] == {"in_channel": 5, "out_channel": 3, "n_feats": 4}
+    last = "checkpoint/run/model_last.pth"
+    done = call("eval_qm", "--model", last, "--GT", "--gtdata", folder_of_photos, "--quality", 10)
+    assert done.code == 0 and "Smallest" in done.out, done.err
+    Image.open(folder_of_photos / "0.png").save("photo.jpg", quality=10)
+    assert call("restore", "photo.jpg", "-o", "out.png", "--model", last).code == 0
+
+
+class WithoutHalo(Smallest):
+    halo = None
+
+
+class HalfSize(Smallest):
+    def forward(self, x):
+        return super().forward(x)[..., ::2, ::2]
+
+
+@pytest.mark.parametrize(
+    ("network", "sentence"),
+    [
+        (WithoutHalo, "--net new does not run on its input jpeg_qm: '>' not supported"),
+        (HalfSize, r"--net new makes \(1, 3, 8, 8\) of an image of shape \(1, 3, 16, 16\)"),
+        (edsr.Net, ""),
+    ],
+)
+def test_what_a_network_must_offer_is_checked_before_it_is_trained(monkeypatch, network, sentence):
+    monkeypatch.setitem(nets.NETWORKS, "new", nets.Kind("New", network, "jpeg_qm"))
+    built = nets.build("new", {"in_channel": 5, "out_channel": 3, "n_feats": 8})
+    if not sentence:
+        nets.check("new", built, 3)
+        return
+    with pytest.raises(UserError, match=sentence):
+        nets.check("new", built, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", FULL)
+def test_every_network_offers_what_it_must(name, channels):
+    nets.check(name, nets.build(name, network_arguments(name, channels)), channels)
