@@ -322,7 +322,7 @@ def restore_parser() -> Parser:
         prog="restore.py", description="Restore JPEG files, folders of them, or standard input, with their own tables."
     )
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="files, folders (to the bottom), patterns, or - for standard input"
+        "inputs", nargs="+", metavar="INPUT", help="files, folders (to the bottom), or - for standard input"
     )
     _add_model(
         parser,

@@ -1,7 +1,6 @@
 """Image files as arrays: finding, reading and writing them."""
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -167,22 +166,23 @@ def pad_to_multiple(pixels: np.ndarray, multiple: int) -> np.ndarray:
     return np.pad(pixels, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="edge")
 
 
-def output_names(names: Sequence[Path], suffix: str) -> list[Path]:
-    """The names with ``suffix`` instead of their own, or after it where two would become the same.
+def output_names(names: Sequence[Path], suffix: str, files: Sequence[Path] | None = None) -> list[Path]:
+    """The names with ``suffix`` instead of their own. None depends on the others, which may come and go.
 
-    Names that are the same to begin with are told apart by a number.
+    Args:
+        files: what errors call the names (default: the names themselves).
+
+    Raises:
+        UserError: if two would become the same.
     """
-    wanted = [name.with_suffix(suffix) for name in names]
-    often = Counter(wanted)
-    wanted = [
-        want if often[want] == 1 else name.with_name(name.name + suffix)
-        for name, want in zip(names, wanted, strict=True)
-    ]
-    taken: set[Path] = set()
-    for position, want in enumerate(wanted):
-        number = 2
-        while wanted[position] in taken:
-            wanted[position] = want.with_name(f"{want.stem}_{number}{suffix}")
-            number += 1
-        taken.add(wanted[position])
-    return wanted
+    files = files or names
+    places: dict[Path, int] = {}
+    for place, name in enumerate(names):
+        first = places.setdefault(name.with_suffix(suffix), place)
+        if first != place:
+            remedy = "give the folder that holds both" if names[first] == name else "rename one"
+            raise UserError(
+                f"{str(files[first])!r} and {str(files[place])!r} would both be written as "
+                f"{str(name.with_suffix(suffix))!r}: {remedy}, or take them in two runs with an output each"
+            )
+    return list(places)
