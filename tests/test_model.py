@@ -7,7 +7,7 @@ import torch
 from qgcn import checkpoints, nets
 from qgcn.dataset.inputs import INPUTS
 from qgcn.jpeg.codec import PillowCodec
-from qgcn.restoring.model import SHIPPED, checkpoint_folder, load_model, shipped_checkpoints
+from qgcn.restoring.model import checkpoint_folder, load_model, shipped_checkpoints
 from qgcn.restoring.tiles import restore_image
 from qgcn.utils.errors import UserError
 
@@ -66,10 +66,10 @@ def test_the_best_shipped_checkpoint_of_a_colour_mode_is_found(tmp_path):
     assert shipped_checkpoints("RGB")  # the default of restore.py
     with pytest.raises(UserError, match="give --model"):
         shipped_checkpoints("RGB", folder=tmp_path)
-    for name in reversed(SHIPPED["RGB"].values()):
+    for name in ("edsr_rgb.pth", "qgcn_rgb.pth", "qcn_rgb.pth", "qcn_plus_rgb.pth"):  # the best last
         (tmp_path / name).touch()
         assert shipped_checkpoints("RGB", "L", folder=tmp_path) == [tmp_path / name]
-    gray = tmp_path / SHIPPED["L"]["jpeg_qm"]
+    gray = tmp_path / "qcn_gray.pth"
     gray.touch()
     assert shipped_checkpoints("L", folder=tmp_path) == [gray] == shipped_checkpoints("RGB", "L", folder=tmp_path)[1:]
     assert shipped_checkpoints("RGB", input_name="jpeg_qm", folder=tmp_path) == [tmp_path / "qcn_rgb.pth"]

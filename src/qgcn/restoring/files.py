@@ -16,7 +16,7 @@ from qgcn.restoring.restorer import Restorer
 from qgcn.restoring.write import FORMATS, Writing, write_picture
 from qgcn.utils import distributed
 from qgcn.utils.errors import UserError
-from qgcn.utils.files import atomic_write, check_writable
+from qgcn.utils.files import atomic_write, check_writable, identity
 from qgcn.utils.image import JPEG_SUFFIXES, SUFFIXES, output_names, sorted_out
 
 NAMED = 5
@@ -71,9 +71,8 @@ def find_inputs(inputs: Sequence[str], *, any_format: bool = False, output: Path
             found.files.append((path, Path(path.name)))
             continue
         images, others = sorted_out(path, SUFFIXES if any_format else JPEG_SUFFIXES)
-        place = _resolved(output) if output else None
-        if place and _resolved(path) in place.parents:
-            results = {file for file in (*images, *others) if place in _resolved(file).parents}
+        if output and _lies_in(output, path):
+            results = {file for file in (*images, *others) if _lies_in(file, output)}
             found.results.extend(results)
             images, others = ([file for file in files if file not in results] for files in (images, others))
             if not images:
@@ -81,6 +80,11 @@ def find_inputs(inputs: Sequence[str], *, any_format: bool = False, output: Path
         found.files.extend((file, file.relative_to(path)) for file in images)
         found.others.extend(others)
     return Found(*(list(dict.fromkeys(files)) for files in found))
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Whether ``path``, be it there or not, is below ``folder``, wherever links lead."""
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
 
 
 def plan_outputs(
@@ -105,30 +109,14 @@ def plan_outputs(
     paths, places = zip(*found, strict=True)
     names = output_names(places, suffix, paths) if folder else [Path()]
     targets = [(path, output / name) for path, name in zip(paths, names, strict=True)]
-    sources = {_identity(path) for path in paths}
+    sources = {identity(path) for path in paths}
     for _, target in targets:
-        if _identity(target) in sources:
+        if identity(target) in sources:
             raise UserError(f"the output {str(target)!r} is an input: give another -o")
         if target.exists() and not (overwrite or resume):
             raise UserError(f"the output {str(target)!r} exists: give another -o, --overwrite or --resume")
     left = [(path, target) for path, target in targets if not (resume and target.exists())]
     return left, len(targets) - len(left)
-
-
-def _resolved(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):  # a link to itself
-        return path.absolute()
-
-
-def _identity(path: Path) -> Path | tuple[int, int]:
-    """What two paths to one file have in common, whatever the case of their letters; a path where there is none yet."""
-    try:
-        status = path.stat()
-    except OSError:
-        return _resolved(path)
-    return status.st_dev, status.st_ino
 
 
 def restore_file(path: Path, target: Path, restorer: Restorer, writing: Writing, stop: threading.Event) -> Outcome:

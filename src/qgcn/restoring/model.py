@@ -16,16 +16,10 @@ from qgcn.utils.errors import UserError
 PACKAGE = Path(__file__).resolve().parents[1]
 """The folder of the package qgcn."""
 
-SHIPPED = {
-    "RGB": {
-        "jpeg_qm_plus": "qcn_plus_rgb.pth",
-        "jpeg_qm": "qcn_rgb.pth",
-        "jpeg_qmg": "qgcn_rgb.pth",
-        "jpeg": "edsr_rgb.pth",
-    },
-    "L": {"jpeg_qm_plus": "qcn_plus_gray.pth", "jpeg_qm": "qcn_gray.pth", "jpeg_qmg": "qgcn_gray.pth"},
-}
-"""Colour mode -> name of a network's input -> its checkpoint, the best first (README, "Results")."""
+SHIPPED = {"jpeg_qm_plus": "qcn_plus", "jpeg_qm": "qcn", "jpeg_qmg": "qgcn", "jpeg": "edsr"}
+"""Name of a network's input -> how names of its checkpoints begin, the best first (README, "Results")."""
+ENDINGS = {"RGB": "_rgb.pth", "L": "_gray.pth"}
+"""Colour mode -> how they end."""
 
 
 def checkpoint_folder(package: Path = PACKAGE) -> Path:
@@ -46,7 +40,7 @@ def shipped_checkpoints(*modes: str, input_name: str | None = None, folder: Path
     """
     folder, found = folder or checkpoint_folder(), []
     for mode in modes:
-        paths = [folder / name for of, name in SHIPPED[mode].items() if input_name in (None, of)]
+        paths = [folder / (name + ENDINGS[mode]) for of, name in SHIPPED.items() if input_name in (None, of)]
         found += [path for path in paths if path.is_file()][:1]
     if not found:
         raise UserError("no checkpoint is shipped in checkpoint/ for this: give --model")
