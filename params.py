@@ -322,7 +322,7 @@ def restore_parser(prog: str = "restore.py") -> Parser:
         prog=prog, description="Restore JPEG files, folders of them, or standard input, with their own tables."
     )
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="files, folders (to the bottom), patterns, or - for standard input"
+        "inputs", nargs="+", metavar="INPUT", help="files, folders (to the bottom), or - for standard input"
     )
     _add_model(
         parser,

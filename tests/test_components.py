@@ -6,53 +6,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from conftest import network_arguments
 from PIL import Image
+from restoring import encoded, near_identity
 
-from qgcn import nets
 from qgcn.dataset.degradation import luma
 from qgcn.jpeg.codec import Compressed, write_jpeg
 from qgcn.jpeg.color import LUMA
 from qgcn.jpeg.reader import read_photo
 from qgcn.jpeg.tables import nearest_standard, network_tables, rise, standard_tables
 from qgcn.restoring.components import Components, is_gray, self_ensemble
-from qgcn.restoring.model import Model
 from qgcn.restoring.restorer import Restorer
 from qgcn.restoring.tiles import to_bytes
 from qgcn.utils.image import to_pillow
 
-CPU = torch.device("cpu")
-
-
-def near_identity(channels, name="qmar"):
-    """A tiny network that changes its input a little, tables included, and has learnt from real degradations."""
-    torch.manual_seed(0)
-    network = nets.build(name, network_arguments(name, channels))
-    network.initialise_identity()
-    for parameter in network.parameters():
-        parameter.data += 0.01 * torch.randn_like(parameter)
-    return Model(network.eval(), name, channels, CPU, 512, f"{name}_{channels}", "real")
-
 
 @pytest.fixture(scope="module")
 def color():
-    return near_identity(3)
+    return near_identity("qmar", 3, "real")
 
 
 @pytest.fixture(scope="module")
 def gray():
-    return near_identity(1)
+    return near_identity("qmar", 1, "real")
 
 
 def of(*models):
     return {model.channels: model for model in models}
-
-
-def encoded(pixels, **keywords):
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", **keywords)
-    return file.getvalue()
 
 
 # ------------------------------------------------------------------------------------- R = G = B
@@ -226,7 +205,7 @@ def test_a_third_table_and_large_steps_are_told_as_well_as_they_can_be(photo, co
 
 @pytest.mark.parametrize(("sampling", "reduction"), [("4:4:4", (1, 1)), ("4:2:2", (1, 2)), ("4:2:0", (2, 2))])
 def test_qcn_plus_is_told_how_chroma_was_sampled(photo, sampling, reduction):
-    plus = near_identity(3, "qmar_plus")
+    plus = near_identity("qmar_plus", 3, "real")
     content = encoded(photo[:40, :48], quality=30, subsampling=sampling)
     read = read_photo(content)
     assert read.reduction == reduction == read_photo(Image.open(BytesIO(content))).reduction
@@ -239,7 +218,7 @@ def test_qcn_plus_is_told_how_chroma_was_sampled(photo, sampling, reduction):
 
 
 def test_the_self_ensemble_turns_the_sampling_with_the_picture(photo):
-    plus = near_identity(3, "qmar_plus")
+    plus = near_identity("qmar_plus", 3, "real")
     pixels = np.ascontiguousarray(photo[:24, :40])
     expected = []
     for turns in range(4):

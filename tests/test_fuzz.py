@@ -15,9 +15,10 @@ from PIL import Image
 from torch import nn
 
 from qgcn.jpeg.markers import segments
-from qgcn.restoring.files import Writing, restore_file
+from qgcn.restoring.files import restore_file
 from qgcn.restoring.model import Model
 from qgcn.restoring.restorer import Restorer
+from qgcn.restoring.write import Writing
 from qgcn.utils.errors import UserError
 from qgcn.utils.image import load_image
 

@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,13 +116,14 @@ def test_padding_repeats_the_edge(photo):
     assert pad_to_multiple(photo, 8) is photo
 
 
-def test_output_names_never_meet(tmp_path):
-    from pathlib import Path
-
-    names = [Path(name) for name in ("a.jpg", "b.jpg", "b.jpeg", "x/a.jpg", "c.jpg", "c.jpg", "no_suffix")]
+def test_output_names_never_meet():
+    names = [Path(name) for name in ("a.jpg", "b.JPEG", "x/a.jpg", "no_suffix", "c.d.png", ".e")]
     found = [name.as_posix() for name in output_names(names, ".png")]
-    assert found[0] == "a.png" and found[1:4] == ["b.jpg.png", "b.jpeg.png", "x/a.png"]
-    assert len(set(found)) == 7 and found[6] == "no_suffix.png"
+    assert found == ["a.png", "b.png", "x/a.png", "no_suffix.png", "c.d.png", ".e.png"]
+    with pytest.raises(UserError, match=r"'k/1.png' and 'k/1.jpg' would both be written as 'k/1.png': rename one"):
+        output_names([Path("k/1.png"), Path("a.png"), Path("k/1.jpg")], ".png")
+    with pytest.raises(UserError, match=r"'x/a.jpg' and 'y/a.jpg' .* 'a.tif': give the folder that holds both"):
+        output_names([Path("a.jpg")] * 2, ".tif", [Path("x/a.jpg"), Path("y/a.jpg")])
 
 
 def test_pictures_are_written_whole(tmp_path, photo):

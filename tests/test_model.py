@@ -7,8 +7,7 @@ import torch
 from qgcn import checkpoints, nets
 from qgcn.dataset.inputs import INPUTS
 from qgcn.jpeg.codec import PillowCodec
-from qgcn.restoring import model as model_module
-from qgcn.restoring.model import load_model, shipped_checkpoints
+from qgcn.restoring.model import checkpoint_folder, load_model, shipped_checkpoints
 from qgcn.restoring.tiles import restore_image
 from qgcn.utils.errors import UserError
 
@@ -26,7 +25,7 @@ CPU = torch.device("cpu")
         ("arcnn-FastARCNN", "Fast AR-CNN", "jpeg"),
     ],
 )
-def test_a_model_knows_itself_and_restores_as_the_engine_does(photo, make_checkpoint, name, title, loader, channels):
+def test_a_model_knows_itself_and_restores_tile_by_tile(photo, make_checkpoint, name, title, loader, channels):
     path = make_checkpoint(name, channels)
     model = load_model(path, CPU)
     assert (model.name, model.title, model.input_name, model.channels) == (name, title, loader, channels)
@@ -61,23 +60,29 @@ def test_a_checkpoint_that_can_not_be_read_is_told(tmp_path):
         load_model(tmp_path / "none.pth", CPU)
 
 
-def test_the_best_shipped_checkpoint_of_a_colour_mode_is_found(tmp_path, monkeypatch):
+def test_the_best_shipped_checkpoint_of_a_colour_mode_is_found(tmp_path):
     for path in shipped_checkpoints("RGB", "L"):
         assert (checkpoints.image_channels(checkpoints.load(path)) == 3) == ("rgb" in path.name)
     assert shipped_checkpoints("RGB")  # the default of restore.py
-    monkeypatch.setattr(model_module, "ROOT", tmp_path)
-    (tmp_path / "checkpoint").mkdir()
     with pytest.raises(UserError, match="give --model"):
-        shipped_checkpoints("RGB")
-    for name in reversed(model_module.SHIPPED["RGB"].values()):
-        (tmp_path / "checkpoint" / name).touch()
-        assert shipped_checkpoints("RGB", "L") == [tmp_path / "checkpoint" / name]
-    gray = tmp_path / "checkpoint" / model_module.SHIPPED["L"]["jpeg_qm"]
+        shipped_checkpoints("RGB", folder=tmp_path)
+    for name in ("edsr_rgb.pth", "qgcn_rgb.pth", "qcn_rgb.pth", "qcn_plus_rgb.pth"):  # the best last
+        (tmp_path / name).touch()
+        assert shipped_checkpoints("RGB", "L", folder=tmp_path) == [tmp_path / name]
+    gray = tmp_path / "qcn_gray.pth"
     gray.touch()
-    assert shipped_checkpoints("L") == [gray] and shipped_checkpoints("RGB", "L")[1] == gray
-    assert shipped_checkpoints("RGB", input_name="jpeg_qm") == [tmp_path / "checkpoint" / "qcn_rgb.pth"]
+    assert shipped_checkpoints("L", folder=tmp_path) == [gray] == shipped_checkpoints("RGB", "L", folder=tmp_path)[1:]
+    assert shipped_checkpoints("RGB", input_name="jpeg_qm", folder=tmp_path) == [tmp_path / "qcn_rgb.pth"]
     with pytest.raises(UserError, match="give --model"):
-        shipped_checkpoints("L", input_name="jpeg_qmg")
+        shipped_checkpoints("L", input_name="jpeg_qmg", folder=tmp_path)
+
+
+def test_checkpoints_lie_in_an_installed_package_or_in_the_repository(tmp_path):
+    package = tmp_path / "src" / "qgcn"
+    package.mkdir(parents=True)
+    assert checkpoint_folder(package) == tmp_path / "checkpoint"
+    (package / "checkpoint").mkdir()
+    assert checkpoint_folder(package) == package / "checkpoint"
 
 
 def test_every_network_has_a_loader_and_a_script():

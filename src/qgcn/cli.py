@@ -61,8 +61,8 @@ def restore() -> int:
     def main(argv: list[str] | None) -> int:
         options = params().restore_parser("qgcn-restore").parse_args(argv)
 
-        from qgcn.restoring.files import main as restore_files
+        from qgcn.restoring.program import main as restore_as
 
-        return restore_files(options)
+        return restore_as(options)
 
     return run(main)

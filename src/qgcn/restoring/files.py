@@ -1,47 +1,26 @@
-"""Restore anybody's JPEG files: any file, any folder, with the quantization tables that they carry.
+"""Files and folders to restore: what is found in them, where the results go, and the batch itself."""
 
-As a library: ``from restore import Restorer`` (restorer.Restorer).
-"""
-
-import glob
-import itertools
 import os
 import sys
 import threading
 import time
-from argparse import Namespace
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from qgcn.utils.errors import UserError, check_choice
+from tqdm import tqdm
 
-DEFAULT_OUTPUT = Path("results") / "restored"
-SHOWN = 5
+from qgcn.restoring.restorer import Restorer
+from qgcn.restoring.write import FORMATS, Writing, write_picture
+from qgcn.utils import distributed
+from qgcn.utils.errors import UserError
+from qgcn.utils.files import atomic_write, check_writable, identity
+from qgcn.utils.image import JPEG_SUFFIXES, SUFFIXES, output_names, sorted_out
+
+NAMED = 5
 """Files that are left alone of which the names are told."""
-STREAM = "-"
-"""The name of standard input and output."""
-STANDARD_INPUT = 0
-"""Its file descriptor."""
-
-
-class Writing(NamedTuple):
-    """How outputs are written: ``form``, a value of output.FORMATS, ``depth`` 8 or 16, ``quality`` of JPEGs."""
-
-    form: str = "PNG"
-    depth: int = 8
-    quality: int = 95
-
-    @property
-    def dtype(self) -> type:
-        """The type of the pixels that are written."""
-        import numpy as np
-
-        return np.uint16 if self.depth == 16 else np.uint8
 
 
 class Outcome(NamedTuple):
@@ -64,7 +43,7 @@ class Found(NamedTuple):
     Attributes:
         files: each with its place in an output folder.
         others: files in folders that are none to restore by their names.
-        results: files of either kind in folders and patterns that lie in the output folder.
+        results: files of either kind in folders that lie in the output folder.
     """
 
     files: list[tuple[Path, Path]]
@@ -72,52 +51,40 @@ class Found(NamedTuple):
     results: list[Path]
 
 
-def takes_any_format(quality: int | None, estimate: bool) -> bool:
-    """Whether a `Restorer` with these options restores pictures without tables of their own."""
-    return quality is not None or estimate
-
-
 def find_inputs(inputs: Sequence[str], *, any_format: bool = False, output: Path | None = None) -> Found:
-    """The files of ``inputs`` (files, folders, patterns).
+    """The files of ``inputs``, which are files and folders.
 
     Args:
         any_format: look in folders not only for JPEGs but for whatever else Pillow reads.
         output: the output folder. Where it lies within an input, what is in it are results.
-    """
-    from qgcn.utils.image import JPEG_SUFFIXES, SUFFIXES, files_below, sorted_out
 
-    found, others, results = [], [], []
+    Raises:
+        UserError: if an input is missing, or a folder can't be read or holds nothing to restore.
+    """
+    found = Found([], [], [])
     for text in inputs:
         path = Path(text)
-        if path.exists() or path.is_symlink():
-            matches, root = [path], path if path.is_dir() else path.parent
-        else:
-            matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
-            plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
-            root = Path(*plain)  # the folder whose tree the pattern picks from
-            if "**" in path.parts:
-                trees = Path(*path.parts[: path.parts.index("**")])
-                for folder in glob.glob(os.path.join(trees, "")):  # with the slash: folders alone
-                    files_below(folder)  # says what can't be read: glob passes over it without a word
-        if not matches:
-            raise UserError(f"the input {text!r} does not exist")
-        place = _resolved(output) if output else None
-        may_hold_results = place and (matches != [path] or path.is_dir()) and _resolved(root) in place.parents
-        before = len(found)
-        for match in matches:
-            files, rest = [match], []
-            if match.is_dir():
-                files, rest = sorted_out(match, SUFFIXES if any_format else JPEG_SUFFIXES)
-            if may_hold_results:
-                results += [file for file in (*files, *rest) if place in _resolved(file).parents]
-                files, rest = (
-                    [file for file in some if place not in _resolved(file).parents] for some in (files, rest)
-                )
-            found += [(file, file.relative_to(root)) for file in files]
-            others += rest
-        if len(found) == before:
-            raise UserError(f"the input {text!r} holds nothing but the output {str(output)!r}")
-    return Found(*(list(dict.fromkeys(some)) for some in (found, others, results)))
+        if not os.path.lexists(path):
+            pattern = ": give its folder, or the pattern without quotes for the shell to expand"
+            raise UserError(f"the input {text!r} does not exist" + (pattern if set("*?[") & set(text) else ""))
+        if not path.is_dir():
+            found.files.append((path, Path(path.name)))
+            continue
+        images, others = sorted_out(path, SUFFIXES if any_format else JPEG_SUFFIXES)
+        if output and _lies_in(output, path):
+            results = {file for file in (*images, *others) if _lies_in(file, output)}
+            found.results.extend(results)
+            images, others = ([file for file in files if file not in results] for files in (images, others))
+            if not images:
+                raise UserError(f"the input {text!r} holds nothing but the output {str(output)!r}")
+        found.files.extend((file, file.relative_to(path)) for file in images)
+        found.others.extend(others)
+    return Found(*(list(dict.fromkeys(files)) for files in found))
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Whether ``path``, be it there or not, is below ``folder``, wherever links lead."""
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
 
 
 def plan_outputs(
@@ -132,28 +99,19 @@ def plan_outputs(
         resume: leave out what exists.
 
     Raises:
-        UserError: if an output is an input, or exists and neither ``overwrite`` nor ``resume`` is set; with
-            ``resume``, if two inputs have the same place, whose results can't be told apart.
+        UserError: if two inputs have one output, or an output is an input, or exists and neither ``overwrite`` nor
+            ``resume`` is set.
     """
-    from qgcn.utils.image import output_names
-
-    if resume:
-        for place, number in Counter(place for _, place in found).items():
-            if number > 1:
-                raise UserError(
-                    f"{number} inputs are called {str(place)!r}, so that --resume can't tell which are done: "
-                    "give the folder that holds them, or a pattern in quotes"
-                )
-
     if folder and output.exists() and not output.is_dir():
         raise UserError(
             f"the output {str(output)!r} is a file, where a folder for the outputs is needed: give another -o"
         )
-    names = output_names([place for _, place in found], suffix)
-    targets = [(path, output / name if folder else output) for (path, _), name in zip(found, names, strict=True)]
-    sources = {_identity(path) for path, _ in targets}
+    paths, places = zip(*found, strict=True)
+    names = output_names(places, suffix, paths) if folder else [Path()]
+    targets = [(path, output / name) for path, name in zip(paths, names, strict=True)]
+    sources = {identity(path) for path in paths}
     for _, target in targets:
-        if _identity(target) in sources:
+        if identity(target) in sources:
             raise UserError(f"the output {str(target)!r} is an input: give another -o")
         if target.exists() and not (overwrite or resume):
             raise UserError(f"the output {str(target)!r} exists: give another -o, --overwrite or --resume")
@@ -161,33 +119,14 @@ def plan_outputs(
     return left, len(targets) - len(left)
 
 
-def _resolved(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):  # a link to itself
-        return path.absolute()
-
-
-def _identity(path: Path) -> Path | tuple[int, int]:
-    """What two paths to one file have in common, whatever the case of their letters; a path where there is none yet."""
-    try:
-        status = path.stat()
-    except OSError:
-        return _resolved(path)
-    return status.st_dev, status.st_ino
-
-
-def restore_file(path: Path, target: Path, restorer, writing: Writing, stop: threading.Event) -> Outcome:
-    """Restore one file with a Restorer, unless ``stop`` is set before it is to be written."""
-    from qgcn.restoring.write import write_picture
-    from qgcn.utils.files import atomic_write
-
+def restore_file(path: Path, target: Path, restorer: Restorer, writing: Writing, stop: threading.Event) -> Outcome:
+    """Restore one file, unless ``stop`` is set before it is to be written."""
     try:
         picture = restorer.restore_picture(path, dtype=writing.dtype)
         if stop.is_set():
             return Outcome(error=f"{str(path)!r} was interrupted")
         with atomic_write(target) as file:
-            write_picture(file, picture, writing.form, depth=writing.depth, quality=writing.quality)
+            write_picture(file, picture, writing)
     except UserError as error:
         return Outcome(error=str(error))
     except ValueError as error:
@@ -200,7 +139,7 @@ def restore_file(path: Path, target: Path, restorer, writing: Writing, stop: thr
     return Outcome(height * width / 1e6, warning=f"{str(path)!r}: {picture.warning}" if picture.warning else "")
 
 
-def _outcomes(tasks: Sequence[tuple[Path, Path]], jobs: int, restorer, writing: Writing) -> Iterator[Outcome]:
+def _outcomes(tasks: Sequence[tuple[Path, Path]], jobs: int, restorer: Restorer, writing: Writing) -> Iterator[Outcome]:
     """The outcome of every file, as they are done; closing it early leaves no file half written."""
     stop = threading.Event()
     if jobs == 1:
@@ -217,24 +156,10 @@ def _outcomes(tasks: Sequence[tuple[Path, Path]], jobs: int, restorer, writing: 
         pool.shutdown(cancel_futures=True)
 
 
-def _shown(outcomes: Iterable[Outcome], count: int) -> list[Outcome]:
-    """All outcomes, with a progress bar for more than one file."""
-    from tqdm import tqdm
-
-    done, megapixels, start = [], 0.0, time.perf_counter()
-    with tqdm(total=count, desc="restoring", unit="image", leave=False, disable=count < 2) as bar:
-        for outcome in outcomes:
-            done.append(outcome)
-            megapixels += outcome.megapixels
-            bar.set_postfix_str(f"{megapixels / (time.perf_counter() - start):.2f} megapixels/s", refresh=False)
-            bar.update()
-    return done
-
-
 def restore_files(
     inputs: Sequence[str],
     output: Path,
-    restorer,
+    restorer: Restorer,
     *,
     folder: bool = True,
     writing: Writing | None = None,
@@ -245,9 +170,9 @@ def restore_files(
     """Restore files; one that fails is named and the others go on. Several processes share them.
 
     Args:
-        inputs: files, folders and patterns; a folder's tree is mirrored.
+        inputs: files and folders; a folder's tree is mirrored.
         output: the file to write, or the folder for them where ``folder`` is set.
-        restorer: a restorer.Restorer.
+        writing: how (default: PNG).
         overwrite: replace outputs that exist; an input is never replaced.
         resume: skip inputs whose output exists.
         jobs: threads.
@@ -258,167 +183,49 @@ def restore_files(
     Raises:
         UserError: if nothing was begun: an input is missing, or an output in the way.
     """
-    from qgcn.restoring.write import FORMATS
-    from qgcn.utils import distributed
-    from qgcn.utils.files import check_writable
-
     writing = writing or Writing()
     suffix = next(suffix for suffix, form in FORMATS.items() if form == writing.form)
-    found, others, results = find_inputs(
-        inputs, any_format=takes_any_format(restorer.quality, restorer.estimate), output=output if folder else None
-    )
-    tasks, skipped = plan_outputs(found, output, folder=folder, suffix=suffix, overwrite=overwrite, resume=resume)
+    any_format = restorer.quality is not None or restorer.estimate
+    found = find_inputs(inputs, any_format=any_format, output=output if folder else None)
+    tasks, skipped = plan_outputs(found.files, output, folder=folder, suffix=suffix, overwrite=overwrite, resume=resume)
     for _, target in tasks[:1]:
         check_writable(target)
     distributed.barrier()  # all have looked what exists before the first one writes
     start = time.perf_counter()
-    mine = tasks[distributed.rank() :: distributed.world()]
-    with closing(_outcomes(mine, jobs, restorer, writing)) as outcomes:
-        done = distributed.gather(_shown(outcomes, len(mine)))
+    own = tasks[distributed.rank() :: distributed.world()]
+    done, megapixels = [], 0.0
+    with (
+        closing(_outcomes(own, jobs, restorer, writing)) as outcomes,
+        tqdm(total=len(own), desc="restoring", unit="image", leave=False, disable=len(own) < 2) as bar,
+    ):
+        for outcome in outcomes:
+            done.append(outcome)
+            megapixels += outcome.megapixels
+            bar.set_postfix_str(f"{megapixels / (time.perf_counter() - start):.2f} megapixels/s", refresh=False)
+            bar.update()
+    done = distributed.gather(done)
     failures = [outcome.error for outcome in done if outcome.error]
     if distributed.rank() == 0:
-        if others:
-            shown = ", ".join(map(str, others[:SHOWN])) + (", ..." if len(others) > SHOWN else "")
-            print(
-                f"note: {len(others)} files were left alone, by their names no images to restore: {shown}",
-                file=sys.stderr,
-            )
-        if results:
-            print(f"note: {len(results)} files in {str(output)!r} were taken for results", file=sys.stderr)
-        for sentence in (outcome.warning for outcome in done if outcome.warning):
-            print(f"warning: {sentence}", file=sys.stderr)
+        _tell_of_files_left(found, output)
+        for sentence in [f"warning: {outcome.warning}" for outcome in done if outcome.warning]:
+            print(sentence, file=sys.stderr)
         for sentence in failures:
             print(f"error: {sentence}", file=sys.stderr)
         seconds = time.perf_counter() - start
         megapixels = sum(outcome.megapixels for outcome in done)
         print(
-            f"restored {len(done) - len(failures)} of {len(found)} files ({skipped} skipped, {len(failures)} failed) "
-            f"with {restorer.title} to {str(output)!r}: "
+            f"restored {len(done) - len(failures)} of {len(found.files)} files ({skipped} skipped, {len(failures)} "
+            f"failed) with {restorer.title} to {str(output)!r}: "
             f"{megapixels:.1f} megapixels in {seconds:.1f} s, {megapixels / seconds:.2f} megapixels/s"
         )
     return 1 if failures else 0
 
 
-def restore_stream(restorer, writing: Writing, source: str, output: str, *, overwrite: bool) -> int:
-    """Restore one file or standard input (``source`` '-') to a file or standard output (``output`` '-')."""
-    from qgcn.restoring.restorer import BYTES_A_PIXEL
-    from qgcn.restoring.write import write_picture
-    from qgcn.utils.files import atomic_write
-
-    target = Path(output)
-    if output != STREAM and target.exists() and not overwrite:
-        raise UserError(f"the output {output!r} exists: give another -o or --overwrite")
-    if source == STREAM and output != STREAM and target.exists() and os.path.samefile(STANDARD_INPUT, target):
-        raise UserError(f"the output {output!r} is the file that standard input reads: give another -o")
-    content: Path | bytes = Path(source)
-    if source == STREAM:
-        limit = int(restorer.max_megapixels * 1e6 * BYTES_A_PIXEL)
-        content = sys.stdin.buffer.read(limit + 1)
-        if len(content) > limit:
-            raise UserError(f"standard input holds more than {limit / 1e6:.0f} MB: --max_megapixels lifts the limit")
-    picture = restorer.restore_picture(content, dtype=writing.dtype)
-    if picture.warning:
-        print(f"warning: {picture.warning}", file=sys.stderr)
-    stream = BytesIO()
-    try:
-        write_picture(stream, picture, writing.form, depth=writing.depth, quality=writing.quality)
-    except ValueError as error:
-        raise UserError(f"the picture was not restored: {error}") from None
-    if output == STREAM:
-        sys.stdout.buffer.write(stream.getbuffer())
-        sys.stdout.buffer.flush()
-    else:
-        with atomic_write(target) as file:
-            file.write(stream.getbuffer())
-    return 0
-
-
-def _writing(options: Namespace, to_file: bool) -> Writing:
-    """How the options say that outputs are written.
-
-    Raises:
-        UserError: for an unknown format, or one without 16 bits where those are asked for.
-    """
-    from qgcn.restoring.write import FORMATS, NAMES, output_format
-
-    form = FORMATS[f".{check_choice(options.format.lower() or 'png', NAMES, '--format')}"]
-    if to_file:
-        asked, form = form, output_format(options.output)
-        if options.format and asked != form:
-            raise UserError(f"--format {options.format} is not what {options.output!r} ends in: give one of them")
-    if options.depth == 16 and form != "PNG":
-        raise UserError(f"--depth 16 takes PNG, not {form}")
-    if options.out_quality and form != "JPEG":
-        raise UserError(
-            f"--out_quality {options.out_quality} is of JPEG outputs, not {form}: give --format jpg or none"
-        )
-    return Writing(form, options.depth, options.out_quality or Writing().quality)
-
-
-def main(options: Namespace) -> int:
-    """Restore as params.restore_parser's options say; returns the exit code."""
-    import warnings
-
-    import torch
-    from PIL import Image
-
-    from qgcn.restoring.restorer import Restorer
-    from qgcn.restoring.write import FORMATS
-    from qgcn.utils import distributed
-
-    if options.overwrite and options.resume:
-        raise UserError("--resume keeps what exists and --overwrite replaces it: give one of them")
-    if STREAM in options.inputs and len(options.inputs) > 1:
-        raise UserError("standard input (-) is restored alone: give it without other inputs")
-    source = options.inputs[0]
-    output = options.output or (STREAM if source == STREAM else "")
-    single = len(options.inputs) == 1 and (source == STREAM or (os.path.lexists(source) and not Path(source).is_dir()))
-    if output == STREAM and not single:
-        raise UserError("standard output (-o -) takes one file: give a folder for several")
-    names_folder = Path(output).is_dir() or output.endswith(("/", os.sep))
-    if source == STREAM and names_folder:
-        raise UserError(f"the output {output!r} is a folder, and standard input has no name: give a file")
-    to_file = single and output not in ("", STREAM) and not names_folder
-    if not single and Path(output).suffix.lower() in FORMATS and not names_folder:
-        any_format = takes_any_format(options.quality, options.estimate)
-        find_inputs(options.inputs, any_format=any_format)  # one that is missing is what is wrong
-        raise UserError(
-            f"the output {output!r} names one file, but a folder is needed for several: end it in / if it is one"
-        )
-    writing = _writing(options, to_file)
-    Image.MAX_IMAGE_PIXELS = None  # the limit on the size is --max_megapixels
-    warnings.filterwarnings("ignore", module="PIL")  # what it thinks of damaged metadata, which is passed on unread
-    device = distributed.choose_device(options.cuda, options.gpus)
-    distributed.start(device)
-    try:
-        restorer = Restorer(
-            options.model,
-            device=device,
-            backend=options.backend,
-            precision=options.precision,
-            int8=options.int8,
-            memory=options.memory,
-            strength=options.strength,
-            self_ensemble=options.self_ensemble,
-            project=options.project,
-            quality=options.quality,
-            estimate=options.estimate,
-            tolerant=options.tolerant,
-            max_megapixels=options.max_megapixels,
-        )
-        if options.jobs > 1:
-            torch.set_num_threads(max(1, torch.get_num_threads() // options.jobs))
-        if source == STREAM or output == STREAM:
-            return restore_stream(restorer, writing, source, output, overwrite=options.overwrite)
-        return restore_files(
-            options.inputs,
-            Path(output) if output else DEFAULT_OUTPUT,
-            restorer,
-            folder=not to_file,
-            writing=writing,
-            overwrite=options.overwrite,
-            resume=options.resume,
-            jobs=options.jobs,
-        )
-    finally:
-        distributed.stop()
+def _tell_of_files_left(found: Found, output: Path) -> None:
+    """Say on standard error which files in folders are no inputs."""
+    if found.others:
+        names = ", ".join(map(str, found.others[:NAMED])) + (", ..." if len(found.others) > NAMED else "")
+        count = len(found.others)
+        print(f"note: {count} files were left alone, by their names no images to restore: {names}", file=sys.stderr)
+    if found.results:
+        print(f"note: {len(found.results)} files in {str(output)!r} were taken for results", file=sys.stderr)

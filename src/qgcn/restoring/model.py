@@ -13,36 +13,34 @@ from qgcn.jpeg.codec import Compressed
 from qgcn.restoring.tiles import restore_image, tile_side
 from qgcn.utils.errors import UserError
 
-SHIPPED = {
-    "RGB": {
-        "jpeg_qm_plus": "qcn_plus_rgb.pth",
-        "jpeg_qm": "qcn_rgb.pth",
-        "jpeg_qmg": "qgcn_rgb.pth",
-        "jpeg": "edsr_rgb.pth",
-    },
-    "L": {"jpeg_qm_plus": "qcn_plus_gray.pth", "jpeg_qm": "qcn_gray.pth", "jpeg_qmg": "qgcn_gray.pth"},
-}
-"""Colour mode -> name of a network's input -> its checkpoint in this repository, the best first (README, "Results")."""
+PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder of the package qgcn."""
+
+SHIPPED = {"jpeg_qm_plus": "qcn_plus", "jpeg_qm": "qcn", "jpeg_qmg": "qgcn", "jpeg": "edsr"}
+"""Name of a network's input -> how names of its checkpoints begin, the best first (README, "Results")."""
+ENDINGS = {"RGB": "_rgb.pth", "L": "_gray.pth"}
+"""Colour mode -> how they end."""
 
 
-def checkpoint_folder() -> Path:
-    """Where shipped checkpoints lie: in the installed package, or in the repository that the package runs from."""
-    package = Path(__file__).resolve().parents[1]
-    return next(filter(Path.is_dir, (package / "checkpoint", package.parents[1] / "checkpoint")), package)
+def checkpoint_folder(package: Path = PACKAGE) -> Path:
+    """Where the shipped checkpoints lie: in the package where it was installed, else beside src/ in the repository."""
+    inside = package / "checkpoint"
+    return inside if inside.is_dir() else package.parents[1] / "checkpoint"
 
 
-def shipped_checkpoints(*modes: str, input_name: str | None = None) -> list[Path]:
-    """The best checkpoint that this repository holds for each colour mode 'RGB' or 'L', where there is one.
+def shipped_checkpoints(*modes: str, input_name: str | None = None, folder: Path | None = None) -> list[Path]:
+    """The best checkpoint that is shipped for each colour mode 'RGB' or 'L', where there is one.
 
     Args:
         input_name: take networks with this input alone.
+        folder: where they lie (default: `checkpoint_folder`).
 
     Raises:
         UserError: if there is none for any of them.
     """
-    found = []
+    folder, found = folder or checkpoint_folder(), []
     for mode in modes:
-        paths = [checkpoint_folder() / name for of, name in SHIPPED[mode].items() if input_name in (None, of)]
+        paths = [folder / (name + ENDINGS[mode]) for of, name in SHIPPED.items() if input_name in (None, of)]
         found += [path for path in paths if path.is_file()][:1]
     if not found:
         raise UserError("no checkpoint is shipped in checkpoint/ for this: give --model")
@@ -58,7 +56,7 @@ class Model:
         name: of its kind, as on the command line.
         channels: 3 for colour, 1 for gray.
         device: where it runs.
-        tile: side of the tiles in which images are restored, pixels (engine.tile_side).
+        tile: side of the tiles in which images are restored, pixels (tiles.tile_side).
         source: the checkpoint it came from, for tables of results.
         degradation: what it has learnt from (checkpoints.degradation).
     """
@@ -91,20 +89,9 @@ class Model:
         """'RGB' or 'L'."""
         return "RGB" if self.channels == 3 else "L"
 
-    def restore(
-        self, compressed: Compressed, *, dtype: type = np.float32, strength: float = 1.0, in_place: bool = False
-    ) -> np.ndarray:
-        """Restore a decoded JPEG of this model's colour mode: H x W x C of ``dtype`` (engine.restore_image)."""
-        return restore_image(
-            self.network,
-            self.input,
-            compressed,
-            device=self.device,
-            tile=self.tile,
-            dtype=dtype,
-            strength=strength,
-            in_place=in_place,
-        )
+    def restore(self, compressed: Compressed, **keywords) -> np.ndarray:
+        """Restore a decoded JPEG of this model's colour mode; keywords and result are those of tiles.restore_image."""
+        return restore_image(self.network, self.input, compressed, device=self.device, tile=self.tile, **keywords)
 
 
 def load_model(
@@ -123,7 +110,7 @@ def load_model(
             what an exported file was made for.
         precision: 'fp32' or 'bf16'.
         int8: compute most of the network in 8 bits; a checkpoint is calibrated anew each time, an exported file is not.
-        memory: bytes for a tile's features (engine.tile_side).
+        memory: bytes that the features of a tile may take (tiles.tile_side).
 
     Raises:
         UserError: if it can't be read (checkpoints.load), or the choice does not suit it (backends.build).

@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, InitVar, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image
 
 from qgcn.jpeg.estimation import estimate
 from qgcn.jpeg.library import require_jpeglib
-from qgcn.jpeg.projection import Coefficients, project, read_coefficients
+from qgcn.jpeg.projection import project, read_coefficients
 from qgcn.jpeg.reader import MAX_MEGAPIXELS, Photo, read_photo
 from qgcn.jpeg.tables import standard_tables
 from qgcn.restoring.components import Components
@@ -23,9 +23,10 @@ from qgcn.utils.exif import turn
 from qgcn.utils.image import COLOR_MODES
 
 BYTES_A_PIXEL = 8
-"""Files with more bytes than this for each pixel of the size limit are not read."""
+"""How many a file may have at most for each pixel of the size limit."""
 
 
+@dataclass(eq=False)
 class Restorer:
     """Restores JPEGs with the quantization tables that they carry; any number of threads may use it at once.
 
@@ -33,7 +34,7 @@ class Restorer:
 
     ::
 
-        from qgcn.restoring.files import Restorer
+        from qgcn import Restorer
         image = Restorer("checkpoint/qcn_rgb.pth").restore("photo.jpg")   # a PIL.Image
         image.save("photo.png", **image.info)
 
@@ -41,10 +42,10 @@ class Restorer:
 
     Args:
         models: a checkpoint's path, a model.Model, or several, at most one for colour and one for gray; None takes
-            the best that this repository ships.
+            the best that are shipped. The attribute has them by channels, 3 and 1.
         device: where checkpoints given by path run (default: the CPU).
         backend, precision, int8: how they run (model.load_model).
-        memory: bytes that the network's features may take; larger pictures are restored in tiles (engine.tile_side).
+        memory: bytes that the network's features may take; larger pictures are restored in tiles (tiles.tile_side).
         strength: 0..1, how much of the restored picture is blended into the decoded one.
         self_ensemble: average over the 8 flips and rotations, which takes 8 times as long.
         project: move the restored picture to the nearest one that the file allows: every DCT coefficient within the
@@ -60,26 +61,25 @@ class Restorer:
             both ``quality`` and ``estimate`` are given.
     """
 
-    def __init__(
-        self,
-        models: str | Path | Model | Sequence[str | Path | Model] | None = None,
-        *,
-        device: torch.device | None = None,
-        backend: str = "",
-        precision: str = "fp32",
-        int8: bool = False,
-        memory: float | None = None,
-        strength: float = 1.0,
-        self_ensemble: bool = False,
-        project: bool = False,
-        quality: int | None = None,
-        estimate: bool = False,
-        tolerant: bool = False,
-        max_megapixels: float = MAX_MEGAPIXELS,
-    ):
-        if quality is not None and estimate:
+    models: InitVar[str | Path | Model | Sequence[str | Path | Model] | None] = None
+    _: KW_ONLY
+    device: InitVar[torch.device | None] = None
+    backend: InitVar[str] = ""
+    precision: InitVar[str] = "fp32"
+    int8: InitVar[bool] = False
+    memory: InitVar[float | None] = None
+    strength: float = 1.0
+    self_ensemble: bool = False
+    project: bool = False
+    quality: int | None = None
+    estimate: bool = False
+    tolerant: bool = False
+    max_megapixels: float = MAX_MEGAPIXELS
+
+    def __post_init__(self, models, device, backend, precision, int8, memory):
+        if self.quality is not None and self.estimate:
             raise UserError("--quality says what --estimate would find out: give one of them")
-        if project:
+        if self.project:
             require_jpeglib("--project")
         if models is None:
             models = shipped_checkpoints(*COLOR_MODES)
@@ -95,13 +95,11 @@ class Restorer:
                 kind = "colour" if model.channels == 3 else "gray"
                 raise UserError(f"{other.source!r} and {model.source!r} are both for {kind}: give one of each kind")
             self.models[model.channels] = model
-        self.strength = strength
-        self.self_ensemble = self_ensemble
-        self.project = project
-        self.quality = quality
-        self.estimate = estimate
-        self.tolerant = tolerant
-        self.max_megapixels = max_megapixels
+
+    @property
+    def max_bytes(self) -> int:
+        """Longer files are not read."""
+        return int(self.max_megapixels * 1e6 * BYTES_A_PIXEL)
 
     @property
     def title(self) -> str:
@@ -125,13 +123,13 @@ class Restorer:
         return self.restore_picture(source).to_pillow()
 
     def restore_picture(self, source: str | Path | bytes | Image.Image, *, dtype: type = np.uint8) -> Picture:
-        """Like `restore`, but with a warning where there is one, and pixels of ``dtype`` (output.Picture)."""
+        """Like `restore`, but with a warning where there is one, and pixels of ``dtype`` (write.Picture)."""
         name = repr(str(source)) if isinstance(source, (str, Path)) else "the picture"
         try:
             if isinstance(source, (str, Path)):
-                source = read_file(Path(source), int(self.max_megapixels * 1e6 * BYTES_A_PIXEL))
+                source = read_file(Path(source), self.max_bytes)
             photo = read_photo(source, tolerant=self.tolerant, max_megapixels=self.max_megapixels)
-            return self._restore(self._with_tables(photo), dtype)
+            return self.restore_photo(photo, dtype=dtype)
         except OSError as error:
             raise UserError(f"{name} can't be read: {error.strerror or error}") from None
         except ValueError as error:
@@ -140,6 +138,26 @@ class Restorer:
             if not is_out_of_memory(error):
                 raise
             raise UserError(f"{name} takes more memory than there is: a lower --memory makes smaller tiles") from None
+
+    def restore_photo(self, photo: Photo, *, dtype: type = np.uint8) -> Picture:
+        """Restore what was read of a file, whose pixels may be written over, to pixels of ``dtype``.
+
+        Raises:
+            ValueError: if it has no tables and none are given, or can't be projected.
+        """
+        photo = self._with_tables(photo)
+        components = Components(photo, self.models, strength=self.strength, ensemble=self.self_ensemble)
+        coefficients = None
+        if self.project and photo.stream is None:
+            raise ValueError(f"--project takes a JPEG file: of this {photo.form} the pixels alone are known")
+        if self.project and not components.left_alone:
+            coefficients = read_coefficients(photo.stream)
+        restored = components.restore(np.float32 if self.project or self.self_ensemble else dtype)
+        if coefficients is not None:
+            restored = project(restored.astype(np.float32), coefficients)
+        alpha = None if photo.alpha is None else turn(photo.alpha, photo.orientation)
+        warning = "; ".join(filter(None, (photo.warning, *components.notes)))
+        return Picture(turn(levels(restored, dtype), photo.orientation), alpha, photo.metadata, warning)
 
     def _with_tables(self, photo: Photo) -> Photo:
         """The photo with the tables of --quality or --estimate where it has none of its own."""
@@ -157,22 +175,6 @@ class Restorer:
                 "takes --quality Q or --estimate"
             )
         return replace(photo, tables=tables[[0, 1, 1][: photo.pixels.shape[2]]], offset=offset)
-
-    def _restore(self, photo: Photo, dtype: type) -> Picture:
-        components = Components(photo, self.models, strength=self.strength, ensemble=self.self_ensemble)
-        untouched = components.left_alone and photo.stream is not None
-        coefficients = self._coefficients(photo) if self.project and not untouched else None
-        restored = components.restore(np.float32 if self.project or self.self_ensemble else dtype)
-        if coefficients is not None:
-            restored = project(restored.astype(np.float32), coefficients)
-        alpha = None if photo.alpha is None else turn(photo.alpha, photo.orientation)
-        warning = "; ".join(filter(None, (photo.warning, *components.notes)))
-        return Picture(turn(levels(restored, dtype), photo.orientation), alpha, photo.metadata, warning)
-
-    def _coefficients(self, photo: Photo) -> Coefficients:
-        if photo.stream is None:
-            raise ValueError(f"--project takes a JPEG file: of this {photo.form} the pixels alone are known")
-        return read_coefficients(photo.stream)
 
 
 def read_file(path: Path, limit: int) -> bytes:

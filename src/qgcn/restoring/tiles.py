@@ -1,7 +1,5 @@
 """One restored image, tile by tile. No options, no paths."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -19,9 +17,10 @@ MIN_TILE = 64
 """Tiles are at least this large, pixels."""
 
 
+@torch.inference_mode()
 def restore_image(
     network: nn.Module,
-    input_: Input,
+    assembly: Input,
     compressed: Compressed,
     *,
     device: torch.device,
@@ -32,7 +31,13 @@ def restore_image(
 ) -> np.ndarray:
     """Restore one decoded JPEG of any size, the one way for validation, evaluation and users' files.
 
+    It goes tile by tile, so that a large picture needs little memory beside itself. Each tile has a halo of the
+    network's reach, so that the result is the whole picture's to float rounding; what the input takes from the whole
+    picture is made once. At the bottom and right the picture is padded by edge replication to whole blocks, or to an
+    even size where the input has no quantization maps.
+
     Args:
+        assembly: of the network's input.
         compressed: uint8 pixels H x W x C and tables T x 8 x 8, with C and T as the network takes them.
         tile: of `tile_side`, or another multiple of 8.
         dtype: of the result: np.float32, not rounded, or rounded to np.uint8 or np.uint16.
@@ -42,50 +47,32 @@ def restore_image(
     Returns:
         H x W x C on 0..255 (float32, uint8) or 0..65535 (uint16).
     """
-    assert not in_place or dtype == np.uint8
-    restored = compressed.pixels if in_place else np.empty(compressed.pixels.shape, dtype)
-    for rows, columns, pixels in restored_tiles(network, input_, compressed, device=device, tile=tile):
-        if strength < 1:
-            decoded = compressed.pixels[rows, columns]
-            pixels = decoded + np.float32(strength) * (pixels - decoded)
-        restored[rows, columns] = levels(pixels, dtype)
-    return restored
-
-
-@torch.inference_mode()
-def restored_tiles(
-    network: nn.Module, input_: Input, compressed: Compressed, *, device: torch.device, tile: int
-) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Restore tile by tile, so that a large picture needs little memory beside itself.
-
-    Each tile goes through the network with a halo of the network's reach, so that the result is the whole picture's
-    to float rounding; what the input takes from the whole picture is made once. At the bottom and right the picture
-    is padded by edge replication to whole blocks, or to an even size where the input has no quantization maps.
-
-    Yields:
-        Rows and columns of a tile and its restored pixels, float32 on 0..255, which may replace the compressed ones.
-    """
-    assert tile % BLOCK == 0
-    height, width = compressed.pixels.shape[:2]
+    assert tile % BLOCK == 0 and (dtype == np.uint8 or not in_place)
+    pixels = compressed.pixels
+    height, width = pixels.shape[:2]
+    restored = pixels if in_place else np.empty(pixels.shape, dtype)
     tables = torch.tensor(compressed.tables)[None].to(device)
-    halo = tile_halo(network)
-    multiple = input_.multiple
-    network.eval()
     reductions = torch.tensor([compressed.reduction], dtype=torch.uint8, device=device)
-    whole = input_.whole_image(_batch_of_one(compressed.pixels).to(device), reductions)
-    rows_above = compressed.pixels[:0]
+    halo = tile_halo(network)
+    network.eval()
+    whole = assembly.whole_image(_batch_of_one(pixels).to(device), reductions)
+    rows_above = pixels[:0]  # kept, for in place they are written over
     for top in range(0, height, tile):
         above = len(rows_above)
-        band = np.concatenate([rows_above, compressed.pixels[top : top + tile + halo]])
+        band = np.concatenate([rows_above, pixels[top : top + tile + halo]])
         rows_above = band[max(0, above + tile - halo) : above + tile]
         for left in range(0, width, tile):
             before = min(left, halo)
-            part = band[:, left - before : left + tile + halo]
-            part = _batch_of_one(pad_to_multiple(part, multiple)).to(device)
-            output = network(input_.network_input(part, tables, whole))
+            part = pad_to_multiple(band[:, left - before : left + tile + halo], assembly.multiple)
+            output = network(assembly.network_input(_batch_of_one(part).to(device), tables, whole))
             rows, columns = slice(top, min(top + tile, height)), slice(left, min(left + tile, width))
             output = output[0, :, above : above + rows.stop - top, before : before + columns.stop - left]
-            yield rows, columns, unscale(output.float()).clamp_(0, 255).permute(1, 2, 0).cpu().numpy()
+            output = unscale(output.float()).clamp_(0, 255).permute(1, 2, 0).cpu().numpy()
+            if strength < 1:
+                decoded = pixels[rows, columns]
+                output = decoded + np.float32(strength) * (output - decoded)
+            restored[rows, columns] = levels(output, dtype)
+    return restored
 
 
 def _batch_of_one(pixels: np.ndarray) -> Tensor:
@@ -115,13 +102,9 @@ def tile_side(network: nn.Module, memory: float | None) -> int:
         return max(tile, 2 * halo, MIN_TILE)
     if tile < MIN_TILE:
         needed = 4 * network.peak_channels * (MIN_TILE + 2 * halo + BLOCK) ** 2 / 1e6
-        raise UserError(f"--memory {_amount(memory)} is too little for this network: it takes {needed:.0f}M or more")
+        given = f"{memory / 1e6:g}M" if memory >= 1e5 else f"{memory:g}"
+        raise UserError(f"--memory {given} is too little for this network: it takes {needed:.0f}M or more")
     return tile
-
-
-def _amount(memory: float) -> str:
-    """Bytes as --memory takes them."""
-    return f"{memory / 1e6:g}M" if memory >= 1e5 else f"{memory:g}"
 
 
 def levels(pixels: np.ndarray, dtype: type) -> np.ndarray:

@@ -21,13 +21,37 @@ NAMES = tuple(suffix.removeprefix(".") for suffix in FORMATS)
 
 _STRIP = 256
 """Rows of a PNG that are filtered and compressed at once."""
-_LARGE = 50e6
+LARGE = 50e6
 """Pixels from which on PNGs are written in strips: Pillow's own copy of the picture would decide the peak of memory."""
+
+_OF_THE_FORMAT = (ValueError, TypeError, KeyError, struct.error, SyntaxError, OverflowError, RuntimeError)
+"""What Pillow raises beside an OSError where a format has no room for what a picture carries."""
 
 _XMP_TAG = ExifTags.Base.XMLPacket
 _DIRECTORY_TAGS = {int(tag) for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)}
 _LAYOUT_TAGS = {*range(254, 260), 262, 266, 273, *range(277, 282), 284, 317, *range(320, 348), *range(512, 533)}
 """TIFF 6.0's tags for how pixels are stored, which EXIF may hold of the JPEG and which the TIFF has of its own."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How pictures are written.
+
+    Attributes:
+        form: a value of FORMATS: PNG, WEBP (lossless), TIFF (deflated, or uncompressed with EXIF's directories) or JPEG
+            (4:4:4).
+        depth: bits a sample, 8, or 16 for a PNG of a gray or an RGB picture with pixels of uint16.
+        quality: of a JPEG, 1..100.
+    """
+
+    form: str = "PNG"
+    depth: int = 8
+    quality: int = 95
+
+    @property
+    def dtype(self) -> type:
+        """The type of the pixels that are written."""
+        return np.uint16 if self.depth == 16 else np.uint8
 
 
 @dataclass(frozen=True)
@@ -75,66 +99,49 @@ def output_format(path: str | Path) -> str:
         raise UserError(f"the output {str(path)!r} does not end in one of {', '.join(FORMATS)}") from None
 
 
-def write_picture(file: BinaryIO, picture: Picture, form: str, *, depth: int = 8, quality: int = 95) -> None:
-    """Write a picture into an open file.
-
-    Args:
-        form: PNG, WEBP (lossless), TIFF (deflated, or uncompressed with EXIF's directories) or JPEG (4:4:4); a value of
-            FORMATS.
-        depth: bits a sample, 8, or 16 for a PNG of a gray or an RGB picture with pixels of uint16.
-        quality: of a JPEG, 1..100.
-
-    Raises:
-        ValueError: if the format has no room for the picture.
-    """
-    if depth == 16 and (form != "PNG" or picture.pixels.shape[2] == 4):
+def write_picture(file: BinaryIO, picture: Picture, writing: Writing) -> None:
+    """Write a picture into an open file; raises ValueError if the format has no room for it."""
+    form, channels = writing.form, picture.pixels.shape[2]
+    if writing.depth == 16 and (form != "PNG" or channels == 4):
         raise ValueError("it can't be written with 16 bits: --depth 16 takes PNG, and gray or RGB")
-    large = picture.pixels[..., 0].size > _LARGE and picture.pixels.shape[2] != 4
-    in_strips = form == "PNG" and (depth == 16 or large)
+    if form == "JPEG" and picture.alpha is not None:
+        raise ValueError("it is partly transparent, which a JPEG can't be: choose PNG, WebP or TIFF")
+    large = picture.pixels[..., 0].size > LARGE and channels != 4
+    in_strips = form == "PNG" and (writing.depth == 16 or large)
     first = picture
     if in_strips:  # Pillow is asked for what goes beside the pixels alone
         alpha = None if picture.alpha is None else picture.alpha[:1, :1]
         first = replace(picture, pixels=picture.pixels[:1, :1], alpha=alpha)
     image = first.to_pillow(cmyk=form in ("TIFF", "JPEG"))
-    info = dict(image.info)
-    xmp = info.pop("xmp", None)
-    image.info = {}
-    if form == "JPEG":
-        if picture.alpha is not None:
-            raise ValueError("it is partly transparent, which a JPEG can't be: choose PNG, WebP or TIFF")
-        info |= {"quality": quality, "subsampling": "4:4:4"} | ({"xmp": xmp} if xmp else {})
-    elif form == "WEBP":
-        info.pop("dpi", None)  # WebP has no place for it but EXIF
-        info |= {"lossless": True, "exact": True} | ({"xmp": xmp} if xmp else {})
-    elif form == "TIFF":
-        info |= _tiff_tags(info.pop("exif", None), xmp)
-    elif xmp:
-        info["pnginfo"] = PngImagePlugin.PngInfo()
-        info["pnginfo"].add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    info, image.info = dict(image.info), {}
     try:
+        if form == "TIFF":
+            info |= _tiff_tags(info.pop("exif", None), info.pop("xmp", None))
+        elif form == "JPEG":
+            info |= {"quality": writing.quality, "subsampling": "4:4:4"}
+        elif form == "WEBP":
+            info |= {"lossless": True, "exact": True}
+            info.pop("dpi", None)  # WebP has no place for it but EXIF
+        elif xmp := info.pop("xmp", None):
+            info["pnginfo"] = PngImagePlugin.PngInfo()
+            info["pnginfo"].add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
         if in_strips:
-            _save_png(file, picture, image, info, depth)
+            _save_png(file, picture, image, info, writing.depth)
         else:
             image.save(file, form, **info)
-    except OSError as error:
-        if error.errno is not None:  # the disk, not the format
+    except (OSError, *_OF_THE_FORMAT) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the format
             raise
-        raise ValueError(f"it can't be written as {form}: {error}") from None
-    except (ValueError, TypeError, KeyError, struct.error, SyntaxError, OverflowError, RuntimeError) as error:
         raise ValueError(f"it can't be written as {form}: {error}") from None
 
 
 def _tiff_tags(exif: bytes | None, xmp: bytes | None) -> dict:
-    """How Pillow writes a TIFF with what EXIF says of the photograph, not of how the JPEG lay on the disk, and XMP.
-
-    Raises:
-        ValueError: if the EXIF block is damaged.
-    """
+    """How Pillow writes a TIFF with what EXIF says of the photograph, not of how the JPEG lay on the disk, and XMP."""
     tags = Image.Exif()
     try:
         tags.load(exif or b"")
-    except (SyntaxError, ValueError, KeyError, TypeError, OverflowError, struct.error) as error:
-        raise ValueError(f"it can't be written as TIFF: its EXIF block is damaged ({error})") from None
+    except _OF_THE_FORMAT as error:
+        raise ValueError(f"its EXIF block is damaged ({error})") from None
     for tag in _LAYOUT_TAGS & set(tags):
         del tags[tag]
     if xmp:

@@ -128,16 +128,18 @@ def check_output(path: str | Path, suffix: str, inputs: Iterable[str | Path] = (
     path = Path(path)
     if path.suffix.lower() != suffix:
         raise UserError(f"the output {str(path)!r} does not end in {suffix}: give another name")
-    if any(_same(path, name) for name in inputs):
+    if identity(path) in map(identity, inputs):
         raise UserError(f"the output {str(path)!r} is an input: give another name")
     check_writable(path)
 
 
-def _same(first: str | Path, second: str | Path) -> bool:
-    """Whether two paths are one file, be it there or not."""
-    if os.path.exists(first) and os.path.exists(second):
-        return os.path.samefile(first, second)
-    return os.path.realpath(first) == os.path.realpath(second)
+def identity(path: str | Path) -> str | tuple[int, int]:
+    """What two paths to one file have in common, be it there or not, and whatever the case of their letters."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
 
 
 def write_text(path: str | Path, text: str) -> None:

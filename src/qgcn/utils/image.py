@@ -1,7 +1,6 @@
 """Image files as arrays: finding, reading and writing them."""
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,46 +34,35 @@ def check_color_mode(mode: str) -> str:
 
 
 def image_files(folder: str | Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
-    """All files below ``folder`` with an image's suffix, in sorted order (see `files_below`).
-
-    Raises:
-        UserError: if the folder is missing or holds no such file, or one below it can't be read.
-    """
+    """All files below ``folder`` with an image's suffix, in sorted order (see `sorted_out`)."""
     return sorted_out(folder, suffixes)[0]
 
 
 def sorted_out(folder: str | Path, suffixes: frozenset[str]) -> tuple[list[Path], list[Path]]:
-    """The files of `image_files`, which raises what it says, and all others below ``folder``."""
-    files = files_below(folder)
-    found = [file for file in files if file.suffix.lower() in suffixes]
-    if not found:
-        raise UserError(f"the folder {str(folder)!r} holds no image ({' '.join(sorted(suffixes))})")
-    return found, [file for file in files if file.suffix.lower() not in suffixes]
+    """All files below ``folder`` but hidden ones: those with one of ``suffixes`` and the others, each list sorted.
 
-
-def files_below(folder: str | Path) -> list[Path]:
-    """All files below ``folder`` but hidden ones, sorted; links to folders are followed, each folder once.
+    Links to folders are followed, each folder once.
 
     Raises:
-        UserError: if the folder is missing, or one below it can't be read.
+        UserError: if the folder is missing or holds no file of the first kind, or one below it can't be read.
     """
 
     def unreadable(error: OSError) -> None:
         raise UserError(f"the folder {error.filename!r} can't be read: {error.strerror}")
 
-    folder = Path(folder)
-    if not folder.is_dir():
+    if not Path(folder).is_dir():
         raise UserError(f"the image folder {str(folder)!r} does not exist")
-    found, visited = [], set()
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=unreadable):
+    files, visited = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=unreadable):
         real = os.path.realpath(place)
-        if real in visited:
-            folders.clear()
-            continue
+        folders[:] = sorted(name for name in folders if name[0] != "." and real not in visited)
+        if real not in visited:
+            files += [Path(place, name) for name in names if name[0] != "."]
         visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in files if name[0] != "."]
-    return sorted(found)
+    images = sorted(file for file in files if file.suffix.lower() in suffixes)
+    if not images:
+        raise UserError(f"the folder {str(folder)!r} holds no image ({' '.join(sorted(suffixes))})")
+    return images, sorted(set(files) - set(images))
 
 
 def luminance(rgb: np.ndarray) -> np.ndarray:
@@ -167,22 +155,23 @@ def pad_to_multiple(pixels: np.ndarray, multiple: int) -> np.ndarray:
     return np.pad(pixels, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="edge")
 
 
-def output_names(names: Sequence[Path], suffix: str) -> list[Path]:
-    """The names with ``suffix`` instead of their own, or after it where two would become the same.
+def output_names(names: Sequence[Path], suffix: str, files: Sequence[Path] | None = None) -> list[Path]:
+    """The names with ``suffix`` instead of their own. None depends on the others, which may come and go.
 
-    Names that are the same to begin with are told apart by a number.
+    Args:
+        files: what errors call the names (default: the names themselves).
+
+    Raises:
+        UserError: if two would become the same.
     """
-    wanted = [name.with_suffix(suffix) for name in names]
-    often = Counter(wanted)
-    wanted = [
-        want if often[want] == 1 else name.with_name(name.name + suffix)
-        for name, want in zip(names, wanted, strict=True)
-    ]
-    taken: set[Path] = set()
-    for position, want in enumerate(wanted):
-        number = 2
-        while wanted[position] in taken:
-            wanted[position] = want.with_name(f"{want.stem}_{number}{suffix}")
-            number += 1
-        taken.add(wanted[position])
-    return wanted
+    files = files or names
+    places: dict[Path, int] = {}
+    for place, name in enumerate(names):
+        first = places.setdefault(name.with_suffix(suffix), place)
+        if first != place:
+            remedy = "give the folder that holds both" if names[first] == name else "rename one"
+            raise UserError(
+                f"{str(files[first])!r} and {str(files[place])!r} would both be written as "
+                f"{str(name.with_suffix(suffix))!r}: {remedy}, or take them in two runs with an output each"
+            )
+    return list(places)
