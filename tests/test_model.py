@@ -81,6 +81,6 @@ def test_the_best_shipped_checkpoint_of_a_colour_mode_is_found(tmp_path, monkeyp
 
 
 def test_every_network_has_a_loader_and_a_script():
-    from qgcn.evaluating.evaluate import SCRIPTS
+    from qgcn.evaluating.program import SCRIPTS
 
     assert {kind.input for kind in nets.NETWORKS.values()} == set(SCRIPTS) == set(INPUTS)
