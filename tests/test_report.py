@@ -43,7 +43,7 @@ def test_the_terminal_shows_the_mean_below_a_rule():
         {"name": name, "compressed": {"psnr": psnr, "ssim": 0.5, "psnr_b": 20.0}, "restored": None}
         for name, psnr in (("a.png", 30.0), ("long.png", 31.0))
     ]
-    outcome = outcome_of(rows, data="set RGB", quality=10, codec="c", protocol="p", net="JPEG alone")
+    outcome = outcome_of(rows, {"data": "set RGB", "quality": 10, "codec": "c", "protocol": "p", "net": "JPEG alone"})
     assert terminal(rounded(outcome)).splitlines() == [
         "set RGB, quality 10, JPEG alone",
         "codec c; protocol p",

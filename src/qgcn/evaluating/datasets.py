@@ -7,12 +7,7 @@ from qgcn.utils.image import image_files, sample_photographs
 
 DATASETS = {
     "LIVE1": ("LIVE1/refimgs", "LIVE1", "live1"),
-    "BSDS500": (
-        "BSDS500/test",
-        "BSDS500/images/test",
-        "BSDS500/data/images/test",
-        "BSR/BSDS500/data/images/test",
-    ),
+    "BSDS500": ("BSDS500/test", "BSDS500/images/test", "BSDS500/data/images/test", "BSR/BSDS500/data/images/test"),
     "DIV2K": ("DIV2K/DIV2K_valid_HR", "DIV2K_valid_HR"),
     "Classic5": ("Classic5", "classic5"),
 }

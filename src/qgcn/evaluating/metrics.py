@@ -106,26 +106,21 @@ def psnr_b(image: np.ndarray, ground_truth: np.ndarray) -> float:
 
 def ssim_7x7(image: np.ndarray, ground_truth: np.ndarray) -> float:
     """Structural similarity as scikit-image computes it by default: uniform 7 x 7 window, sample covariance."""
-    from skimage.metrics import structural_similarity
-
-    _check(image, ground_truth)
-    if min(image.shape[:2]) < 7:
-        return math.nan
-    return float(structural_similarity(ground_truth, image, channel_axis=-1, data_range=PEAK))
+    return _scikit_ssim(image, ground_truth, 7)
 
 
 def ssim_gaussian(image: np.ndarray, ground_truth: np.ndarray) -> float:
     """Structural similarity of Wang et al., 2004: 11 x 11 Gaussian window, sigma 1.5, mean over channels."""
+    return _scikit_ssim(image, ground_truth, 11, gaussian_weights=True, use_sample_covariance=False)
+
+
+def _scikit_ssim(image: np.ndarray, ground_truth: np.ndarray, window: int, **variant: bool) -> float:
     from skimage.metrics import structural_similarity
 
     _check(image, ground_truth)
-    if min(image.shape[:2]) < 11:
+    if min(image.shape[:2]) < window:
         return math.nan
-    return float(
-        structural_similarity(
-            ground_truth, image, channel_axis=-1, data_range=PEAK, gaussian_weights=True, use_sample_covariance=False
-        )
-    )
+    return float(structural_similarity(ground_truth, image, channel_axis=-1, data_range=PEAK, **variant))
 
 
 def psnr_b_luminance(image: np.ndarray, ground_truth: np.ndarray) -> float:

@@ -49,12 +49,7 @@ def open_model(options: Namespace, loader: str) -> Model | None:
         return None
     path = options.model or _shipped(check_color_mode(options.colorMode), loader)
     model = load_model(
-        path,
-        device,
-        backend=options.backend,
-        precision=options.precision,
-        int8=options.int8,
-        memory=options.memory,
+        path, device, backend=options.backend, precision=options.precision, int8=options.int8, memory=options.memory
     )
     needed = SCRIPTS[model.input_name]
     if needed != SCRIPTS[loader]:
@@ -96,14 +91,8 @@ def _evaluate_ground_truth(options: Namespace, model: Model | None, *, padded: b
             files, model, mode=mode, quality=quality, codec=codec, metrics=protocol.metrics(), padded=padded, root=root,
             pictures=folder, progress=first, workers=options.workers,
         )  # fmt: skip
-        outcome = outcome_of(
-            rows,
-            data=f"{options.gtdata} {mode}",
-            quality=quality,
-            codec=codec.name,
-            protocol=protocol.describe(),
-            net=net,
-        )
+        made_with = {"codec": codec.name, "protocol": protocol.describe(), "net": net}
+        outcome = outcome_of(rows, {"data": f"{options.gtdata} {mode}", "quality": quality, **made_with})
         outcomes.append(outcome)
         if first:
             print(terminal(rounded(outcome)), end="\n\n", flush=True)

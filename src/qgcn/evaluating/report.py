@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from qgcn.evaluating.evaluate import Row, mean_row
 
 HEADERS = {"psnr": "PSNR", "ssim": "SSIM", "psnr_b": "PSNR-B"}
+MADE_WITH = ("data", "quality", "codec", "protocol", "net")
 DIGITS = {"psnr": 2, "ssim": 4, "psnr_b": 2}
 
 LATEX_SIGNS = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
@@ -40,11 +41,11 @@ class Table(NamedTuple):
 
 def terminal(table: Table) -> str:
     """The table in columns, its last line, the mean, below a rule."""
-    widths = [max(map(len, column)) for column in zip(table.header, *table.lines, strict=True)]
-    header, *lines = [
-        "  ".join([*map(str.ljust, line[: table.labels], widths), *map(str.rjust, line[table.labels :], widths[1:])])
-        for line in (table.header, *table.lines)
-    ]
+    columns = []
+    for place, cells in enumerate(zip(table.header, *table.lines, strict=True)):
+        justify, width = str.ljust if place < table.labels else str.rjust, max(map(len, cells))
+        columns.append([justify(cell, width) for cell in cells])
+    header, *lines = map("  ".join, zip(*columns, strict=True))
     rule = "-" * len(header)
     return "\n".join([table.title, rule, header, rule, *lines[:-1], rule, lines[-1]])
 
@@ -102,12 +103,8 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-# ------------------------------------------------------------------------------------------ one evaluation
-
-
-def outcome_of(rows: list[Row], *, data: str, quality: int, codec: str, protocol: str, net: str) -> dict[str, Any]:
-    """The rows of one quality with their mean and what made them, as --json writes it."""
-    made_with = {"data": data, "quality": quality, "codec": codec, "protocol": protocol, "net": net}
+def outcome_of(rows: list[Row], made_with: dict[str, Any]) -> dict[str, Any]:
+    """The rows of one quality with what made them (a value for each of MADE_WITH) and their mean, as --json has it."""
     return {**made_with, "images": rows, "mean": mean_row(rows)}
 
 
@@ -132,10 +129,9 @@ def rounded(outcome: dict[str, Any]) -> Table:
 
 def unrounded(outcome: dict[str, Any]) -> str:
     """The figures of an outcome as CSV, with what made them in columns of their own."""
-    made_with = ["data", "quality", "codec", "protocol", "net"]
     figures = [(which, name) for which in ("compressed", "restored") if outcome["mean"][which] for name in HEADERS]
-    header = [*made_with, "image", *(f"{which}_{name}" for which, name in figures)]
-    first = [outcome[key] for key in made_with]
+    header = [*MADE_WITH, "image", *(f"{which}_{name}" for which, name in figures)]
+    first = [outcome[key] for key in MADE_WITH]
     return csv_text(
         header, ([*first, row["name"], *(row[which][name] for which, name in figures)] for row in _lines(outcome))
     )

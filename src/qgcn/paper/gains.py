@@ -1,15 +1,12 @@
 """The gain in PSNR against the quality factor, for several checkpoints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qgcn import checkpoints
-from qgcn.evaluating.datasets import find_images
 from qgcn.evaluating.report import csv_text
-from qgcn.jpeg.codec import Codec
 from qgcn.paper.plotting import pyplot
-from qgcn.paper.record import JPEG, Models, Record, mean_figures
-from qgcn.paper.tables import protocol_of
+from qgcn.paper.record import JPEG, Models
 from qgcn.utils.errors import UserError
 
 
@@ -42,24 +39,24 @@ class Gains:
 
 
 def measure_gains(
-    models: Models, data: str, qualities: Sequence[int], *, root: str, codec: Codec, workers: int, record: Record
+    models: Models, data: str, qualities: Sequence[int], codec: str, measure: Callable[..., Mapping]
 ) -> Gains:
-    """The mean gain in PSNR of each model at each quality; all models must have one colour mode."""
+    """The mean gain in PSNR of each model at each quality; ``measure`` is `mean_figures` with its keywords.
+
+    Raises:
+        UserError: if the models restore colour and gray.
+    """
     contents = {name: checkpoints.load(path) for name, path in models.items()}
     channels = {checkpoints.image_channels(content) for content in contents.values()}
     if len(channels) > 1:
         raise UserError("generalize compares checkpoints of one colour mode: these restore colour and gray")
     mode = "RGB" if channels == {3} else "L"
-    files, folder = find_images(data, root)
-    found = mean_figures(
-        files, folder, mode=mode, data=data, qualities=qualities, models=models, codec=codec,
-        protocol=protocol_of("paper", data, mode), workers=workers, record=record,
-    )  # fmt: skip
+    found = measure(data, mode, qualities, models)
     gains = {
         name: [found[name, quality]["psnr"] - found[JPEG, quality]["psnr"] for quality in qualities] for name in models
     }
     ranges = {name: trained_range(content["opt"].get("quality")) for name, content in contents.items()}
-    return Gains(f"{data} {mode}", codec.name, tuple(qualities), gains, ranges)
+    return Gains(f"{data} {mode}", codec, tuple(qualities), gains, ranges)
 
 
 def trained_range(option: object) -> tuple[int, int] | None:

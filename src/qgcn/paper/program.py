@@ -2,18 +2,20 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from qgcn.evaluating.datasets import find_images
-from qgcn.evaluating.report import FORMATS
-from qgcn.jpeg.codec import get_codec
+from qgcn.evaluating.report import FORMATS, json_text
+from qgcn.jpeg.codec import Codec, get_codec
 from qgcn.paper.comparison import compare_methods
 from qgcn.paper.gains import draw_gains, measure_gains
 from qgcn.paper.plotting import pyplot, save_figure
 from qgcn.paper.qmap import draw_quantization_maps
-from qgcn.paper.record import Record, named_models
-from qgcn.paper.tables import cells_as_json, measure_cells, read_published, table_of
-from qgcn.utils.errors import UserError
+from qgcn.paper.record import Record, mean_figures, named_models
+from qgcn.paper.tables import contents, measure_table, table_of
+from qgcn.utils.errors import UserError, check_choice
 from qgcn.utils.files import check_output, write_text
 from qgcn.utils.image import load_image, save_pillow
 
@@ -23,30 +25,28 @@ def main(options: Namespace) -> int:
     return COMMANDS[options.command](options)
 
 
+def _measure(options: Namespace, codec: Codec, protocol: str) -> Callable:
+    """`mean_figures` with the keywords that the options say."""
+    record = Record(options.per_image)
+    return partial(
+        mean_figures, protocol=protocol, root=options.dataroot, codec=codec, workers=options.workers, record=record
+    )
+
+
 def table(options: Namespace) -> int:
     """Table I or II of the paper beside this project's figures; 1 if a JPEG cell differs from the paper's."""
     if options.json:
         check_output(options.json, ".json", [options.per_image] if options.per_image else [])
-    published = read_published(int(options.command[-1]))
     models = {} if options.columns == "JPEG" else named_models(options.model)
-    if options.columns not in ("all", "JPEG"):
-        raise UserError(f"--columns {options.columns!r} is unknown: choose all or JPEG")
+    check_choice(options.columns, ("all", "JPEG"), "--columns")
     if options.columns == "JPEG" and options.model:
         raise UserError("--columns JPEG measures no --model: give one of them")
-    codec, record = get_codec(options.codec), Record(options.per_image)
-    cells = measure_cells(
-        published,
-        models,
-        root=options.dataroot,
-        codec=codec,
-        protocol=options.protocol,
-        workers=options.workers,
-        record=record,
-    )
-    made = table_of(published, cells, codec=codec.name, protocol=options.protocol)
+    number, codec = int(options.command[-1]), get_codec(options.codec)
+    cells = measure_table(number, models, _measure(options, codec, options.protocol))
+    made = table_of(number, cells, codec=codec.name, protocol=options.protocol)
     print(FORMATS[options.format](made))
     if options.json:
-        write_text(options.json, cells_as_json(made.title, cells))
+        write_text(options.json, json_text(contents(made.title, cells)))
     equal = sum(cell.jpeg_equals for cell in cells)
     print(f"{equal}/{len(cells)} JPEG cells equal the paper", file=sys.stderr)
     return 0 if equal == len(cells) else 1
@@ -63,15 +63,8 @@ def generalize(options: Namespace) -> int:
     files, _ = find_images(options.gtdata, options.dataroot)
     check_output(output, ".png", files)
     check_output(table_file, ".csv", [options.per_image] if options.per_image else [])
-    gains = measure_gains(
-        models,
-        options.gtdata,
-        options.quality,
-        root=options.dataroot,
-        codec=get_codec(options.codec),
-        workers=options.workers,
-        record=Record(options.per_image),
-    )
+    codec = get_codec(options.codec)
+    gains = measure_gains(models, options.gtdata, options.quality, codec.name, _measure(options, codec, "paper"))
     print(gains.csv(), end="")
     write_text(table_file, gains.csv())
     save_figure(draw_gains(gains), output)

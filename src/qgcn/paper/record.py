@@ -3,6 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +12,9 @@ import torch
 from tqdm import tqdm
 
 from qgcn import checkpoints
+from qgcn.evaluating.datasets import find_images
 from qgcn.evaluating.evaluate import evaluate
-from qgcn.evaluating.metrics import Protocol
+from qgcn.evaluating.metrics import Protocol, get_protocol
 from qgcn.evaluating.report import HEADERS, csv_text
 from qgcn.jpeg.codec import Codec
 from qgcn.restoring.model import load_model
@@ -51,13 +53,13 @@ class Measured(NamedTuple):
     image_file: str
 
 
+COLUMNS = (*Measured._fields, "method", *HEADERS)
+
 BATCH = 16
 """Images after which the rows are written."""
 
 MEMORY = 4e9
 """Bytes for a network's features: the images of the paper's data sets go in one tile, without a halo's work."""
-
-COLUMNS = (*Measured._fields, "method", *HEADERS)
 
 
 class Record:
@@ -114,6 +116,12 @@ def fingerprint(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if path else ""
 
 
+def protocol_of(name: str, data: str, mode: str) -> Protocol:
+    """The protocol called ``name``; in the paper's, LIVE1 in colour alone has scikit-image's default SSIM, 7 x 7."""
+    protocol = get_protocol(name)
+    return replace(protocol, ssim="7x7") if (name, data, mode) == ("paper", "LIVE1", "RGB") else protocol
+
+
 def named_models(words: Sequence[str]) -> dict[str, str]:
     """NAME=PATH words as a mapping; raises UserError for other forms, repeated names and missing files."""
     models = {}
@@ -129,35 +137,40 @@ def named_models(words: Sequence[str]) -> dict[str, str]:
 
 
 def mean_figures(
-    files: Sequence[Path], folder: Path, *, mode: str, data: str, qualities: Sequence[int], models: Models,
-    codec: Codec, protocol: Protocol, workers: int, record: Record,
+    data: str, mode: str, qualities: Sequence[int], models: Models, *, protocol: str, root: str, codec: Codec,
+    workers: int, record: Record,
 ) -> dict[tuple[str, int], Figures]:  # fmt: skip
-    """Mean figures over the images of ``folder`` by (JPEG or name of the model, quality); the record gets the rows."""
-    image_marks = {file: fingerprint(file) for file in files}
-    found = {}
+    """Mean figures over a data set by (JPEG or name of the model, quality); what the record lacks is measured.
+
+    Args:
+        data: data set below ``root``, or a folder.
+        mode: colour mode, 'RGB' or 'L'.
+        protocol: its name (`protocol_of`).
+        workers: see evaluating.evaluate.
+    """
+    files, folder = find_images(data, root)
+    measured_by = protocol_of(protocol, data, mode)
+    images = {file: (name_of(file.relative_to(folder)), fingerprint(file)) for file in files}
+    means = {}
     for method, path in {JPEG: "", **models}.items():
         mark, model = fingerprint(path), None
-        which = "restored" if path else "compressed"
         for quality in qualities:
-            keys = {
-                file: Measured(
-                    data, mode, quality, codec.name, protocol.describe(), mark,
-                    name_of(file.relative_to(folder)), image_marks[file],
-                )
-                for file in files
-            }  # fmt: skip
+            made_with = (data, mode, quality, codec.name, measured_by.describe(), mark)
+            keys = {file: Measured(*made_with, *images[file]) for file in files}
             missing = [file for file in files if keys[file] not in record.rows]
             if missing and path and model is None:
                 model = load_model(path, torch.device("cpu"), memory=MEMORY)
             batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
             title = f"{data} {mode}, {method}, quality {quality}"
             for batch in tqdm(batches, title, unit="batch", leave=False, disable=not batches):
+                metrics = measured_by.metrics()
                 rows = evaluate(
-                    batch, model, mode=mode, quality=quality, codec=codec, metrics=protocol.metrics(), root=folder,
-                    workers=workers,
-                )  # fmt: skip
-                record.add({keys[file]: (method, row[which]) for file, row in zip(batch, rows, strict=True)})
-            found[method, quality] = {
-                name: float(np.mean([record.rows[keys[file]][1][name] for file in files])) for name in HEADERS
+                    batch, model, mode=mode, quality=quality, codec=codec, metrics=metrics, root=folder, workers=workers
+                )
+                figures = [row["restored" if path else "compressed"] for row in rows]
+                record.add({keys[file]: (method, of_image) for file, of_image in zip(batch, figures, strict=True)})
+            figures = [record.rows[keys[file]][1] for file in files]
+            means[method, quality] = {
+                name: float(np.mean([of_image[name] for of_image in figures])) for name in HEADERS
             }
-    return found
+    return means
