@@ -15,7 +15,7 @@ $(VENV)/test-installed: $(VENV)/installed tests/requirements.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(RUN) src/demo.py
+	$(RUN) src/eval_qmg.py --GT --gtdata sample --quality 10 --save demo
 
 test: $(VENV)/test-installed
 	$(RUN) -m ruff format --check .
@@ -26,7 +26,7 @@ slow: $(VENV)/test-installed
 	$(RUN) -m pytest -m slow
 
 figures: $(VENV)/test-installed
-	$(RUN) src/paper.py figures
+	$(RUN) src/paper.py figures -o figs/qmap.png
 
 clean:
 	rm -rf $(VENV) results/demo

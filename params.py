@@ -279,6 +279,15 @@ def _add_codec(group: argparse._ActionsContainer, default: str = "pillow") -> No
     group.add_argument("--codec", default=default, help="pillow (its libjpeg) or ijg9 (IJG libjpeg 9, the paper's)")
 
 
+def _add_workers(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--workers",
+        type=number(int, 0),
+        default=min(8, max(1, (os.cpu_count() or 1) // 2)),
+        help="threads that compress and measure beside the network (default: by CPUs; 0: none)",
+    )
+
+
 def evaluation_parser(prog: str, networks: str) -> Parser:
     """Options of src/eval.py, src/eval_qm.py and src/eval_qmg.py, which differ in the ``networks`` they take."""
     parser = Parser(
@@ -297,21 +306,18 @@ def evaluation_parser(prog: str, networks: str) -> Parser:
     add("--quality", type=quality_list, default="10", help="JPEG quality factors, such as 10 or 10,20,30")
     add("--colorMode", default="RGB", help="RGB, or L for MATLAB's Y; a checkpoint's own mode wins")
     add("--realdatapath", default="testdata", metavar="FOLDER", help="without --GT: the folder of JPEGs to restore")
-    add("--save", default="", metavar="NAME", help="write pictures and tables under results/NAME")
+    add("--save", default="", metavar="NAME", help="write pictures, tables and a comparison under results/NAME")
     group = parser.add_argument_group("data and output")
     group.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
     _add_codec(group)
     group.add_argument(
         "--protocol",
         default="published",
-        help="published (program: 8x8 SSIM), paper (tables: 7x7 for LIVE1 in colour) or field (FBCNN, SwinIR)",
+        help="published (its program: 8x8 SSIM), paper (its tables: 8x8 too; paper.py takes 7x7 for LIVE1 in colour) "
+        "or field (FBCNN, SwinIR: 11x11 Gaussian)",
     )
     group.add_argument("--json", default="", metavar="FILE", help="write the figures as JSON")
-    group.add_argument(
-        "--workers",
-        type=number(int, 0),
-        help="processes that compress and measure beside the network (default: by CPUs)",
-    )
+    _add_workers(group)
     _add_backend(parser)
     return parser
 
@@ -421,7 +427,7 @@ def _add_measurement(parser: Parser, codec: str) -> None:
     _add_models(parser)
     _add_codec(parser, codec)
     parser.add_argument("--dataroot", default="data", metavar="FOLDER", help="where the data sets lie")
-    parser.add_argument("--workers", type=number(int, 1), default=os.cpu_count() or 1, help="worker processes")
+    _add_workers(parser)
     parser.add_argument(
         "--per_image",
         default="",
@@ -431,7 +437,7 @@ def _add_measurement(parser: Parser, codec: str) -> None:
 
 
 def _add_output(parser: Parser, default: str, content: str = "PNG to write") -> None:
-    parser.add_argument("-o", "--output", default="", metavar="FILE", help=f"{content} (default: {default})")
+    parser.add_argument("-o", "--output", default=default, metavar="FILE", help=f"{content} (default: {default})")
 
 
 def paper_parser() -> Parser:
@@ -441,10 +447,13 @@ def paper_parser() -> Parser:
     for table, kind in ((1, "colour"), (2, "gray")):
         command = commands.add_parser(f"table{table}", help=f"Table {table} ({kind}) beside this project's figures")
         _add_measurement(command, codec="ijg9")
-        command.add_argument("--protocol", default="paper", help="paper, published or field (see eval.py)")
+        command.add_argument(
+            "--protocol",
+            default="paper",
+            help="paper, published or field (see eval.py); paper takes 7x7 SSIM for LIVE1 in colour",
+        )
         command.add_argument("--columns", default="all", help="all, or JPEG: that column alone")
         command.add_argument("--format", default="markdown", choices=("markdown", "csv", "latex"), help="of the table")
-        command.add_argument("--figure", action="store_true", help=f"draw figs/table{table}.png (takes matplotlib)")
         command.add_argument("--json", default="", metavar="FILE", help="write the cells, unrounded, as JSON")
     command = commands.add_parser("generalize", help="gain in PSNR against the quality factor for several checkpoints")
     _add_measurement(command, codec="pillow")
@@ -452,7 +461,7 @@ def paper_parser() -> Parser:
     command.add_argument(
         "--quality", type=quality_list, default=",".join(map(str, range(5, 100, 5))), help="quality factors"
     )
-    _add_output(command, "figs/generalize.png", "PNG to write, and a CSV of its name beside it")
+    _add_output(command, "results/generalize.png", "PNG to write, and a CSV of its name beside it")
     command = commands.add_parser("compare", help="one image as each method shows it, with a zoomed crop")
     command.add_argument("image", metavar="IMAGE", help="the ground truth")
     _add_models(command)
@@ -461,8 +470,9 @@ def paper_parser() -> Parser:
         "--quality", type=number(int, QUALITY_MIN, QUALITY_MAX), default=10, help="JPEG quality factor"
     )
     command.add_argument("--crop", type=crop_box, metavar="LEFT,TOP,WIDTH,HEIGHT", help="default: of the largest gain")
-    _add_output(command, "figs/compare.png")
-    commands.add_parser("figures", help="figs/qmap.png and figs/network.png, drawn from the live code")
+    _add_output(command, "results/compare.png")
+    command = commands.add_parser("figures", help="a JPEG's quantization tables and the maps that they become")
+    _add_output(command, "results/qmap.png")
     return parser
 
 
@@ -502,13 +512,6 @@ def fetch_parser() -> Parser:
     parser.add_argument("data", nargs="+", metavar="NAME", help="DIV2K, BSDS500, LIVE1 or Classic5")
     parser.add_argument("--to", default="data", metavar="FOLDER", help="the data root")
     parser.add_argument("--mirror", default="", metavar="URL", help="another address of the same archives")
-    return parser
-
-
-def demo_parser() -> Parser:
-    """Options of src/demo.py."""
-    parser = Parser(prog="demo.py", description="Restore and evaluate scikit-image's photographs at quality 10.")
-    parser.add_argument("--model", default="", metavar="PATH", help="colour checkpoint (default: the QGCN shipped)")
     return parser
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from qgcn.cli import params, run
-from qgcn.evaluating.evaluate import find_images
+from qgcn.evaluating.datasets import find_images
 from qgcn.jpeg.estimation import Estimate, estimate
 from qgcn.utils.image import load_image
 

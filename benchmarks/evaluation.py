@@ -3,7 +3,7 @@
     python benchmarks/evaluation.py --gtdata LIVE1
 
 The published way: SSIM by five ``scipy.signal.convolve2d`` with an 8x8 window a channel, PSNR-B by loops over rows and
-columns, one image after another, metrics in the process that runs the network.
+columns, one image after another, metrics in the thread that runs the network.
 """
 
 import math
@@ -65,9 +65,9 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    from qgcn.evaluating.evaluate import evaluate, find_images
+    from qgcn.evaluating.datasets import find_images
+    from qgcn.evaluating.evaluate import evaluate
     from qgcn.evaluating.metrics import get_protocol, psnr, psnr_b, ssim
-    from qgcn.evaluating.scoring import scoring_workers
     from qgcn.jpeg.codec import PillowCodec
     from qgcn.restoring.model import load_model, shipped_checkpoints
     from qgcn.utils.image import load_image
@@ -96,19 +96,18 @@ def main(argv: list[str] | None = None) -> int:
     model = load_model(options.model or shipped_checkpoints("RGB")[0], torch.device("cpu"))
 
     def run(metrics, workers: int) -> None:
-        with scoring_workers(workers) as pool:
-            for quality in options.quality:
-                evaluate(
-                    files, model, mode="RGB", quality=quality, codec=codec, metrics=metrics, workers=pool, root=root
-                )
+        for quality in options.quality:
+            evaluate(
+                files, model, mode="RGB", quality=quality, codec=codec, metrics=metrics, workers=workers, root=root
+            )
 
-    metrics = get_protocol("published").metrics(options.gtdata, "RGB")
+    metrics = get_protocol("published").metrics()
     slow = {"psnr": psnr, "ssim": published_ssim, "psnr_b": published_psnr_b}
     seconds = take_turns(
         {
-            "published metrics, one process": lambda: run(slow, 0),
-            "ours, one process": lambda: run(metrics, 0),
-            "ours, 1 worker process": lambda: run(metrics, 1),
+            "published metrics": lambda: run(slow, 0),
+            "ours": lambda: run(metrics, 0),
+            "ours, 1 worker thread": lambda: run(metrics, 1),
         },
         1,
         warm_up=False,

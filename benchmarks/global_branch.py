@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from qgcn.cli import params, run
-from qgcn.evaluating.evaluate import find_images
+from qgcn.evaluating.datasets import find_images
 from qgcn.evaluating.metrics import psnr
 from qgcn.jpeg.codec import get_codec
 from qgcn.jpeg.tables import BLOCK

@@ -36,12 +36,13 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    from qgcn.evaluating import evaluate as evaluation
+    from qgcn.evaluating.datasets import find_images
+    from qgcn.evaluating.evaluate import evaluate, mean_row
     from qgcn.evaluating.metrics import get_protocol
     from qgcn.jpeg.codec import get_codec
     from qgcn.restoring.model import load_model
 
-    files, root = evaluation.find_images(options.gtdata, options.dataroot)
+    files, root = find_images(options.gtdata, options.dataroot)
     files = files[:: -(-len(files) // options.images)] if options.images else files
     print(f"{options.gtdata}, {len(files)} images, PSNR in dB (difference from float32)\n")
     print("| | " + " | ".join(map(str, options.quality)) + " |")
@@ -49,14 +50,14 @@ def main(argv: list[str] | None = None) -> int:
     reference = []
     for way in options.ways:
         model = load_model(options.model, torch.device("cpu"), **WAYS[way])
-        metrics = {"psnr": get_protocol("published").metrics(options.gtdata, model.color_mode)["psnr"]}
+        metrics = {"psnr": get_protocol("published").metrics()["psnr"]}
         values = []
         for quality in options.quality:
-            rows = evaluation.evaluate(
+            rows = evaluate(
                 files, model, mode=model.color_mode, quality=quality, codec=get_codec("pillow"), metrics=metrics,
                 root=root,
             )  # fmt: skip
-            values.append(evaluation.mean_row(rows)["restored"]["psnr"])
+            values.append(mean_row(rows)["restored"]["psnr"])
         reference = reference or values
         cells = (f"{value:.3f} ({value - first:+.3f})" for value, first in zip(values, reference, strict=True))
         print(f"| {way} | " + " | ".join(cells) + " |", flush=True)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from qgcn.cli import params, run
-from qgcn.evaluating.evaluate import find_images
+from qgcn.evaluating.datasets import find_images
 from qgcn.evaluating.metrics import psnr
 from qgcn.jpeg.library import require_jpeglib
 from qgcn.jpeg.projection import project, read_coefficients, share_kept

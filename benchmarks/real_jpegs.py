@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", default="", metavar="FILE", help="write all gains")
     options = parser.parse_args(argv)
 
-    from qgcn.evaluating.evaluate import find_images
+    from qgcn.evaluating.datasets import find_images
     from qgcn.restoring.restorer import Restorer
     from qgcn.utils.errors import UserError
     from qgcn.utils.image import load_image

@@ -13,7 +13,7 @@ from side_by_side import ROOT, print_table, take_turns
 from qgcn.cli import params, run
 
 PROGRAMS = (
-    "main", "eval", "eval_qm", "eval_qmg", "restore", "convert", "export", "demo", "paper", "fetch_data",
+    "main", "eval", "eval_qm", "eval_qmg", "restore", "convert", "export", "paper", "fetch_data",
 )  # fmt: skip
 
 

@@ -122,7 +122,7 @@ def test_evaluation(folder, make_checkpoint):
     assert rows[0][0] == f"metrics of 2 images of {folder}"
     assert [row[0] for row in rows[2:4]] == ["published", "ours"]
     assert [row[0] for row in rows[6:]] == [
-        "published metrics, one process", "ours, one process", "ours, 1 worker process",
+        "published metrics", "ours", "ours, 1 worker thread",
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,9 @@ from PIL import Image
 
 from qgcn import checkpoints, nets
 from qgcn.dataset.inputs import scale, unscale
-from qgcn.evaluating import evaluate as evaluation
-from qgcn.evaluating.metrics import psnr, psnr_b, ssim
+from qgcn.evaluating.datasets import find_images
+from qgcn.evaluating.evaluate import evaluate, evaluate_image, restore_compressed
+from qgcn.evaluating.metrics import get_protocol, psnr, psnr_b, ssim
 from qgcn.jpeg.codec import PillowCodec
 from qgcn.restoring.model import load_model
 from qgcn.utils.errors import UserError
@@ -81,11 +83,11 @@ def test_a_data_set_is_never_taken_for_another_part_of_its_release(photo):
         Image.fromarray(photo).save(Path("data", place, "a.png"))
     for name in ("DIV2K", "BSDS500"):
         with pytest.raises(UserError, match=f"{name} is not in 'data'"):
-            evaluation.find_images(name, "data")
-    assert evaluation.find_images("LIVE1", "data") == ([Path("data/LIVE1/refimgs/a.png")], Path("data/LIVE1/refimgs"))
+            find_images(name, "data")
+    assert find_images("LIVE1", "data") == ([Path("data/LIVE1/refimgs/a.png")], Path("data/LIVE1/refimgs"))
     Path("data/BSDS500/data/images/test").mkdir()
     Image.fromarray(photo).save("data/BSDS500/data/images/test/b.png")
-    assert [file.name for file in evaluation.find_images("BSDS500", "data")[0]] == ["b.png"]
+    assert [file.name for file in find_images("BSDS500", "data")[0]] == ["b.png"]
 
 
 def test_names_that_are_no_text_are_evaluated_and_told(call, folder_of_photos):
@@ -145,7 +147,7 @@ def test_an_identity_network_gives_the_jpegs_own_figures(call, folder_of_photos,
 def test_odd_edges_stay_as_compressed_in_eval(photo, make_checkpoint):
     model = load_model(make_checkpoint("edsr"), CPU)
     compressed = PillowCodec().compress(photo[:35, :45], 10)
-    restored = evaluation.restore_compressed(model, compressed)
+    restored = restore_compressed(model, compressed)
     assert np.array_equal(restored[34:], compressed.pixels[34:])
     assert np.array_equal(restored[:, 44:], compressed.pixels[:, 44:])
     even = torch.tensor(compressed.pixels[:34, :44]).permute(2, 0, 1)[None]  # no whole blocks: as it is
@@ -293,3 +295,73 @@ def test_the_papers_jpeg_columns_in_gray(call, shared_data):
     assert done.code == 0 and (round(mean["psnr"], 2), round(mean["ssim"], 4), round(mean["psnr_b"], 2)) == (
         27.77, 0.7905, 25.33,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("L", ("27.77", "0.773", "25.33")), ("RGB", ("25.69", "0.743", "24.20"))]
+)
+def test_the_fields_published_figures_of_the_jpeg(call, shared_data, mode, expected):
+    words = [
+        "--gtdata",
+        "LIVE1",
+        "--dataroot",
+        shared_data,
+        "--protocol",
+        "field",
+        "--colorMode",
+        mode,
+        "--model",
+        "none",
+    ]
+    assert call("eval_qm", "--GT", *words, "--json", "out.json").code == 0
+    found = json.loads(Path("out.json").read_text())
+    mean = found["mean"]["compressed"]
+    assert (f"{mean['psnr']:.2f}", f"{mean['ssim']:.3f}", f"{mean['psnr_b']:.2f}") == expected
+    assert found["protocol"].startswith("field")
+
+
+def test_a_data_set_has_the_same_figures_by_name_and_by_path(call, tmp_path, folder_of_photos):
+    (tmp_path / "data").mkdir()
+    folder_of_photos.rename(tmp_path / "data" / "LIVE1")
+    for data, file in (("LIVE1", "name.json"), ("data/LIVE1", "path.json")):
+        words = ["--gtdata", data, "--protocol", "paper", "--model", "none"]
+        assert call("eval_qm", "--GT", *words, "--json", file).code == 0
+    (by_name,), (by_path,) = figures("name.json"), figures("path.json")
+    assert by_name["images"] == by_path["images"]
+    assert by_name["protocol"] == by_path["protocol"] == "paper (SSIM 8x8, PSNR-B summed over channels)"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_threads_beside_the_network_change_nothing(folder_of_photos, make_checkpoint, mode):
+    model = load_model(make_checkpoint("qmar", 3 if mode == "RGB" else 1), CPU)
+    files, root = find_images(str(folder_of_photos), "")
+    metrics, codec = get_protocol("paper").metrics(), PillowCodec()
+    how = {"mode": mode, "quality": 10, "codec": codec, "metrics": metrics, "root": root}
+    assert evaluate(files, model, **how, workers=2) == evaluate(files, model, **how)
+
+
+def test_whole_blocks_are_compressed_for_networks_that_take_tables(photo, make_checkpoint):
+    class Recorder(PillowCodec):
+        def compress(self, pixels, quality):
+            shapes.append(pixels.shape[:2])
+            return super().compress(pixels, quality)
+
+    shapes, how = [], {"quality": 10, "codec": Recorder(), "metrics": {"psnr": psnr}}
+    for name in ("qmar", "edsr"):
+        evaluate_image(photo[:75, :101], load_model(make_checkpoint(name), CPU), **how)
+    for padded in (True, False):  # the JPEG alone
+        evaluate_image(photo[:75, :101], None, **how, padded=padded)
+    assert shapes == [(80, 104), (75, 101), (80, 104), (75, 101)]
+
+
+def test_the_demo_restores_the_samples_and_shows_them_side_by_side(call):
+    (command,) = re.findall(r"^demo:.*\n\t\$\(RUN\) src/(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    script, *words = command.split()
+    done = call(script.removesuffix(".py"), *words)
+    assert done.code == 0, done.err
+    assert "results/demo/quality_10/comparison.png" in done.out
+    (mean,) = [line.split() for line in done.out.splitlines() if line.startswith("mean")]
+    psnr, restored, gain = (float(figure) for figure in mean[1:4])
+    assert gain > 0.8 and abs(restored - psnr - gain) < 0.015  # dB; each is rounded to two digits
+    with Image.open("results/demo/quality_10/comparison.png") as picture:
+        assert picture.width > 1000 and picture.height > 1000

@@ -201,15 +201,19 @@ def test_the_program(call, server, monkeypatch):
     Path("data/LIVE1").mkdir()
     Path("data/LIVE1/bikes.bmp").write_bytes(b"")
     assert call("fetch_data", "LIVE1").code == 0
+    for place in ("release/LIVE1/refimgs", "lower/live1"):  # wherever evaluation finds the images
+        Path(place).mkdir(parents=True)
+        Path(place, "bikes.bmp").write_bytes(b"")
+        assert call("fetch_data", "LIVE1", "--to", Path(place).parts[0]).code == 0
 
 
 def test_data_sets_go_where_the_programs_look_for_them():
     import params
-    from qgcn.evaluating import evaluate as evaluation
+    from qgcn.evaluating.datasets import DATASETS
 
     places = {archive.place for archives in fetch_data.ARCHIVES.values() for archive in archives}
     assert f"data/{fetch_data.ARCHIVES['DIV2K'][0].place}" == params.training_parser().get_default("imgGTRoot")
     assert f"data/{fetch_data.ARCHIVES['DIV2K'][1].place}" == params.training_parser().get_default("imgValidRoot")
     for name in ("BSDS500", "DIV2K"):
-        assert evaluation.DATASETS[name][0] in places
-    assert all(name in evaluation.DATASETS[name] for name in fetch_data.BY_HAND)
+        assert DATASETS[name][0] in places
+    assert all(name in DATASETS[name] for name in fetch_data.BY_HAND)

@@ -86,6 +86,6 @@ def test_checkpoints_lie_in_an_installed_package_or_in_the_repository(tmp_path):
 
 
 def test_every_network_has_a_loader_and_a_script():
-    from qgcn.evaluating.evaluate import SCRIPTS
+    from qgcn.evaluating.program import SCRIPTS
 
     assert {kind.input for kind in nets.NETWORKS.values()} == set(SCRIPTS) == set(INPUTS)

@@ -12,6 +12,7 @@ from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from qgcn.evaluating.datasets import DATASETS, find_images
 from qgcn.utils.errors import UserError, check_choice
 
 
@@ -48,7 +49,7 @@ ARCHIVES = {
         Archive(
             "https://data.vision.ee.ethz.ch/cvl/DIV2K/DIV2K_valid_HR.zip",
             "DIV2K_valid_HR",
-            "DIV2K/DIV2K_valid_HR",
+            DATASETS["DIV2K"][0],
             100,
             "9fcdda83005c5e5997799b69f955ff88",
         ),
@@ -57,7 +58,7 @@ ARCHIVES = {
         Archive(
             "http://www.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/BSR/BSR_bsds500.tgz",
             "BSR/BSDS500/data/images/test",
-            "BSDS500/test",
+            DATASETS["BSDS500"][0],
             200,
         ),
     ),
@@ -82,7 +83,7 @@ def main(options: Namespace) -> int:
     root = Path(options.to)
     for name in options.data:
         check_choice(name, ARCHIVES | BY_HAND, "the data set")
-    missing = [name for name in options.data if name in BY_HAND and not _images(root / name)]
+    missing = [name for name in options.data if name in BY_HAND and not _is_found(name, root)]
     for name in options.data:
         for archive in ARCHIVES.get(name, ()):
             fetch(archive, root, options.mirror)
@@ -90,6 +91,14 @@ def main(options: Namespace) -> int:
         place = str(root / name)
         print(f"error: {name} must be fetched by hand: {BY_HAND[name].format(place=place)}", file=sys.stderr)
     return 2 if missing else 0
+
+
+def _is_found(name: str, root: Path) -> bool:
+    """Whether evaluation finds a data set's images."""
+    try:
+        return bool(find_images(name, root))
+    except UserError:
+        return False
 
 
 def fetch(archive: Archive, root: Path, mirror: str = "") -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -106,26 +106,21 @@ def psnr_b(image: np.ndarray, ground_truth: np.ndarray) -> float:
 
 def ssim_7x7(image: np.ndarray, ground_truth: np.ndarray) -> float:
     """Structural similarity as scikit-image computes it by default: uniform 7 x 7 window, sample covariance."""
-    from skimage.metrics import structural_similarity
-
-    _check(image, ground_truth)
-    if min(image.shape[:2]) < 7:
-        return math.nan
-    return float(structural_similarity(ground_truth, image, channel_axis=-1, data_range=PEAK))
+    return _scikit_ssim(image, ground_truth, 7)
 
 
 def ssim_gaussian(image: np.ndarray, ground_truth: np.ndarray) -> float:
     """Structural similarity of Wang et al., 2004: 11 x 11 Gaussian window, sigma 1.5, mean over channels."""
+    return _scikit_ssim(image, ground_truth, 11, gaussian_weights=True, use_sample_covariance=False)
+
+
+def _scikit_ssim(image: np.ndarray, ground_truth: np.ndarray, window: int, **variant: bool) -> float:
     from skimage.metrics import structural_similarity
 
     _check(image, ground_truth)
-    if min(image.shape[:2]) < 11:
+    if min(image.shape[:2]) < window:
         return math.nan
-    return float(
-        structural_similarity(
-            ground_truth, image, channel_axis=-1, data_range=PEAK, gaussian_weights=True, use_sample_covariance=False
-        )
-    )
+    return float(structural_similarity(ground_truth, image, channel_axis=-1, data_range=PEAK, **variant))
 
 
 def psnr_b_luminance(image: np.ndarray, ground_truth: np.ndarray) -> float:
@@ -145,30 +140,21 @@ class Protocol:
 
     Attributes:
         name: on the command line.
-        source: who measures so.
         ssim: a key of SSIM_WINDOWS.
         psnr_b: a key of BLOCKING_TERMS.
-        exceptions: (data set, colour mode) -> another key of SSIM_WINDOWS.
     """
 
     name: str
-    source: str
-    ssim: str
-    psnr_b: str
-    exceptions: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    ssim: str = "8x8"
+    psnr_b: str = "summed over channels"
 
-    def ssim_window(self, data: str, mode: str) -> str:
-        """The SSIM window for a data set in colour mode 'RGB' or 'L'."""
-        return self.exceptions.get((data, mode), self.ssim)
+    def metrics(self) -> Metrics:
+        """The metrics of every image."""
+        return {"psnr": psnr, "ssim": SSIM_WINDOWS[self.ssim], "psnr_b": BLOCKING_TERMS[self.psnr_b]}
 
-    def metrics(self, data: str, mode: str) -> Metrics:
-        """The metrics for a data set in colour mode 'RGB' or 'L'."""
-        window = self.ssim_window(data, mode)
-        return {"psnr": psnr, "ssim": SSIM_WINDOWS[window], "psnr_b": BLOCKING_TERMS[self.psnr_b]}
-
-    def describe(self, data: str, mode: str) -> str:
+    def describe(self) -> str:
         """One phrase for the title of a table."""
-        return f"{self.name} (SSIM {self.ssim_window(data, mode)}, PSNR-B {self.psnr_b})"
+        return f"{self.name} (SSIM {self.ssim}, PSNR-B {self.psnr_b})"
 
 
 SSIM_WINDOWS = {"8x8": ssim, "7x7": ssim_7x7, "11x11 Gaussian": ssim_gaussian}
@@ -177,15 +163,9 @@ BLOCKING_TERMS = {"summed over channels": psnr_b, "blocking of Y": psnr_b_lumina
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("published", "the published program's evaluation scripts", "8x8", "summed over channels"),
-        Protocol(
-            "paper",
-            "the paper's tables I and II: its LIVE1 colour cells alone have scikit-image's default SSIM",
-            "8x8",
-            "summed over channels",
-            {("LIVE1", "RGB"): "7x7"},
-        ),
-        Protocol("field", "FBCNN, SwinIR and KAIR", "11x11 Gaussian", "blocking of Y"),
+        Protocol("published"),  # the published program's evaluation scripts
+        Protocol("paper"),  # the paper's tables, but for LIVE1 in colour (paper.tables.protocol_of)
+        Protocol("field", "11x11 Gaussian", "blocking of Y"),  # FBCNN, SwinIR and KAIR
     )
 }
 

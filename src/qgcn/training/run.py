@@ -429,7 +429,7 @@ class Training:
         model = Model(network, options.net, COLOR_MODES[options.colorMode], self.device, tile_side(network, None))
 
         def mean(codec: Codec) -> evaluation.Row:
-            metrics = get_protocol("published").metrics("validation", options.colorMode)
+            metrics = get_protocol("published").metrics()
             how = {"mode": options.colorMode, "quality": options.valid_quality, "metrics": metrics}
             return evaluation.mean_row(evaluation.evaluate(self.validation, model, codec=codec, **how))
 

@@ -8,6 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 from qgcn.evaluating.metrics import psnr
 from qgcn.utils.image import to_pillow
 
+CROP = (96, 96)
+"""Width and height of a crop, pixels."""
 MARGIN, TEXT = 10, 17
 """Space around panels and height of captions, pixels."""
 
@@ -15,7 +17,9 @@ Box = tuple[int, int, int, int]
 """left, top, width, height of a crop, pixels."""
 
 
-def largest_gain(ground_truth: np.ndarray, compressed: np.ndarray, restored: np.ndarray, size: tuple[int, int]) -> Box:
+def largest_gain(
+    ground_truth: np.ndarray, compressed: np.ndarray, restored: np.ndarray, size: tuple[int, int] = CROP
+) -> Box:
     """The crop of ``size`` (width, height) in which restoring takes away most of the squared error.
 
     Args:
@@ -30,7 +34,9 @@ def largest_gain(ground_truth: np.ndarray, compressed: np.ndarray, restored: np.
     return int(left), int(top), width, height
 
 
-def comparison(ground_truth: np.ndarray, methods: Mapping[str, np.ndarray], box: Box, *, zoom: int = 3) -> Image.Image:
+def side_by_side(
+    ground_truth: np.ndarray, methods: Mapping[str, np.ndarray], box: Box, *, zoom: int = 3
+) -> Image.Image:
     """The whole ground truth with ``box`` marked, then that crop of the ground truth and of each method, enlarged.
 
     Args:
@@ -49,7 +55,7 @@ def comparison(ground_truth: np.ndarray, methods: Mapping[str, np.ndarray], box:
     panels = [("original", whole), ("crop", _enlarged(ground_truth, box, panel))]
     for name, picture in methods.items():
         panels.append((f"{name}  {psnr(picture, ground_truth):.2f} dB", _enlarged(picture, box, panel)))
-    return row_of_panels(panels)
+    return _row_of_panels(panels)
 
 
 def _enlarged(pixels: np.ndarray, box: Box, size: tuple[int, int]) -> Image.Image:
@@ -58,7 +64,7 @@ def _enlarged(pixels: np.ndarray, box: Box, size: tuple[int, int]) -> Image.Imag
     return crop.convert("RGB").resize(size, Image.Resampling.NEAREST)
 
 
-def row_of_panels(panels: list[tuple[str, Image.Image]]) -> Image.Image:
+def _row_of_panels(panels: list[tuple[str, Image.Image]]) -> Image.Image:
     """Pictures of one height side by side on white, each with its caption below."""
     font = ImageFont.load_default(TEXT)
     widths = [max(picture.width, round(font.getlength(caption))) for caption, picture in panels]

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
-from qgcn.evaluating.metrics import blocking_effect_factor, psnr, psnr_b, ssim
+from qgcn.evaluating.metrics import (
+    PROTOCOLS,
+    blocking_effect_factor,
+    psnr,
+    psnr_b,
+    psnr_b_luminance,
+    ssim,
+    ssim_gaussian,
+)  # fmt: skip
 
 
 def noisy_pair(shape, seed=0):
@@ -103,3 +111,43 @@ def test_images_without_block_boundaries_have_psnr_b_equal_to_psnr(shape):
         noisy_pair(shape) if shape != (1, 1, 1) else (np.zeros(shape, np.uint8), np.ones(shape, np.uint8))
     )
     assert psnr_b(image, ground_truth) == psnr(image, ground_truth)
+
+
+def test_protocols_are_data():
+    assert {name: protocol.ssim for name, protocol in PROTOCOLS.items()} == {
+        "published": "8x8",
+        "paper": "8x8",
+        "field": "11x11 Gaussian",
+    }
+    for name in ("published", "paper"):
+        assert PROTOCOLS[name].metrics() == {"psnr": psnr, "ssim": ssim, "psnr_b": psnr_b}
+    assert PROTOCOLS["field"].metrics() == {"psnr": psnr, "ssim": ssim_gaussian, "psnr_b": psnr_b_luminance}
+    assert PROTOCOLS["field"].describe() == "field (SSIM 11x11 Gaussian, PSNR-B blocking of Y)"
+
+
+def test_gaussian_ssim_agrees_with_the_definition(photo):
+    from scipy.ndimage import correlate1d
+
+    truth = photo[:40, :50].astype(np.uint8)
+    image = np.clip(truth.astype(int) + np.random.default_rng(0).integers(-20, 21, truth.shape), 0, 255).astype(
+        np.uint8
+    )
+    weights = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+    weights /= weights.sum()
+    values = []
+    for c in range(3):
+        x, y = image[..., c].astype(float), truth[..., c].astype(float)
+        blur = lambda z: correlate1d(correlate1d(z, weights, 0), weights, 1)[5:-5, 5:-5]  # noqa: E731
+        mx, my = blur(x), blur(y)
+        sxx, syy, sxy = blur(x * x) - mx**2, blur(y * y) - my**2, blur(x * y) - mx * my
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        values.append((2 * mx * my + c1) * (2 * sxy + c2) / ((mx**2 + my**2 + c1) * (sxx + syy + c2)))
+    assert ssim_gaussian(image, truth) == pytest.approx(np.mean(values), abs=1e-6)
+
+
+def test_the_blocking_term_of_y_is_that_of_gray(photo):
+    gray = photo[:64, :64, :1]
+    noisy = np.clip(gray.astype(int) + 9, 0, 255).astype(np.uint8)
+    assert psnr_b_luminance(noisy, gray) == psnr_b(noisy, gray)
+    colour, noisy_colour = photo[:64, :64], photo[:64, :64] // 16 * 16
+    assert psnr_b_luminance(noisy_colour, colour) != psnr_b(noisy_colour, colour)

@@ -1,0 +1,95 @@
+"""What the commands of paper.py do: each makes one table or figure."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from qgcn.evaluating.datasets import find_images
+from qgcn.evaluating.report import FORMATS, json_text
+from qgcn.jpeg.codec import Codec, get_codec
+from qgcn.paper.comparison import compare_methods
+from qgcn.paper.gains import draw_gains, measure_gains
+from qgcn.paper.plotting import pyplot, save_figure
+from qgcn.paper.qmap import draw_quantization_maps
+from qgcn.paper.record import Record, mean_figures, named_models
+from qgcn.paper.tables import contents, measure_table, table_of
+from qgcn.utils.errors import UserError, check_choice
+from qgcn.utils.files import check_output, write_text
+from qgcn.utils.image import load_image, save_pillow
+
+
+def main(options: Namespace) -> int:
+    """Run the command that the options of params.paper_parser name; returns the exit code."""
+    return COMMANDS[options.command](options)
+
+
+def _measure(options: Namespace, codec: Codec, protocol: str) -> Callable:
+    """`mean_figures` with the keywords that the options say."""
+    record = Record(options.per_image)
+    return partial(
+        mean_figures, protocol=protocol, root=options.dataroot, codec=codec, workers=options.workers, record=record
+    )
+
+
+def table(options: Namespace) -> int:
+    """Table I or II of the paper beside this project's figures; 1 if a JPEG cell differs from the paper's."""
+    if options.json:
+        check_output(options.json, ".json", [options.per_image] if options.per_image else [])
+    models = {} if options.columns == "JPEG" else named_models(options.model)
+    check_choice(options.columns, ("all", "JPEG"), "--columns")
+    if options.columns == "JPEG" and options.model:
+        raise UserError("--columns JPEG measures no --model: give one of them")
+    number, codec = int(options.command[-1]), get_codec(options.codec)
+    cells = measure_table(number, models, _measure(options, codec, options.protocol))
+    made = table_of(number, cells, codec=codec.name, protocol=options.protocol)
+    print(FORMATS[options.format](made))
+    if options.json:
+        write_text(options.json, json_text(contents(made.title, cells)))
+    equal = sum(cell.jpeg_equals for cell in cells)
+    print(f"{equal}/{len(cells)} JPEG cells equal the paper", file=sys.stderr)
+    return 0 if equal == len(cells) else 1
+
+
+def generalize(options: Namespace) -> int:
+    """The gain in PSNR against the quality factor for several checkpoints: CSV and a figure."""
+    pyplot()  # a package that is missing is better told before the measurements
+    models = named_models(options.model)
+    if not models:
+        raise UserError("generalize compares checkpoints: give --model NAME=PATH at least once")
+    output = Path(options.output)
+    table_file = output.with_suffix(".csv")
+    files, _ = find_images(options.gtdata, options.dataroot)
+    check_output(output, ".png", files)
+    check_output(table_file, ".csv", [options.per_image] if options.per_image else [])
+    codec = get_codec(options.codec)
+    gains = measure_gains(models, options.gtdata, options.quality, codec.name, _measure(options, codec, "paper"))
+    print(gains.csv(), end="")
+    write_text(table_file, gains.csv())
+    save_figure(draw_gains(gains), output)
+    return 0
+
+
+def compare(options: Namespace) -> int:
+    """One image as each method shows it, with a zoomed crop and its PSNR."""
+    models = named_models(options.model)
+    if not models:
+        raise UserError("compare shows what checkpoints make of an image: give --model NAME=PATH at least once")
+    check_output(options.output, ".png", [options.image])
+    picture = compare_methods(options.image, models, options.quality, options.crop, codec=get_codec(options.codec))
+    save_pillow(options.output, picture)
+    print(f"wrote {options.output}")
+    return 0
+
+
+def figures(options: Namespace) -> int:
+    """The quantization maps of a JPEG."""
+    files, _ = find_images("sample", "")
+    check_output(options.output, ".png", files)
+    compressed = get_codec("pillow").compress(load_image(files[1], "RGB"), 10)
+    save_figure(draw_quantization_maps(compressed, 10, (120, 96, 48)), options.output)
+    return 0
+
+
+COMMANDS = {"table1": table, "table2": table, "generalize": generalize, "compare": compare, "figures": figures}
