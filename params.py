@@ -11,6 +11,8 @@ import re
 import sys
 
 QUALITY_MIN, QUALITY_MAX = 1, 100
+LARGEST = 1e18
+"""Of numbers without a limit of their own: none that is meant is larger."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -120,17 +122,19 @@ def gpu_list(text: str) -> list[int]:
 
 
 def number(kind, low, high=None, *, above=False):
-    """An argparse type: a finite ``kind`` that is >= low (> low where ``above``) and <= high."""
-    limits = f"{'above' if above else 'at least'} {low}" + (f" and at most {high}" if high is not None else "")
+    """An argparse type: a ``kind`` that is >= low (> low where ``above``) and <= high, by default LARGEST."""
+    top = LARGEST if high is None else high
 
     def parse(text: str):
         try:
             value = kind(text)
         except ValueError:
             value = None
-        if value is None or not (value > low if above else value >= low) or value > (high or 1e18):
-            word = "whole number" if kind is int else "number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {word} {limits}")
+        if value is None or not (value > low if above else value >= low) or value > top:
+            limits = f"{'above' if above else 'at least'} {low}"
+            if high is not None or (value is not None and value > top):  # one that nobody meets is told when it is met
+                limits += f" and at most {top:g}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole ' * (kind is int)}number {limits}")
         return value
 
     return parse

@@ -12,7 +12,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     given = params().given_options(parser, argv)
 
-    from qgcn.training.run import main as train
+    from qgcn.training.build import main as train
 
     return train(options, given, program=__file__, argv=argv)
 

@@ -24,7 +24,7 @@ def training(call, folder, *words):
     ("words", "expected"),
     [
         (["--size", "60"], ["--size 60", "multiple of 8"]),
-        (["--net", "edsr", "--size", "63"], ["--size 63", "odd"]),
+        (["--net", "edsr", "--size", "63"], ["--size 63", "multiple of 2", "--net edsr"]),
         (["--net", "unet"], ["'unet'", "qmar", "arcnn-FastARCNN"]),
         (["--net", "qmar-Other"], ["'qmar-Other'"]),
         (["--dataloader", "png"], ["'png'", "jpeg_qmg"]),
@@ -40,6 +40,8 @@ def training(call, folder, *words):
         (["--quality", "101"], ["101", "1 to 100"]),
         (["--quality", "[60,1]"], ["[60,1]", "LOW <= HIGH"]),
         (["--size", "512"], ["512 x 512"]),
+        (["--lr", "1e30"], ["'1e30'", "above 0 and at most 1e+18"]),
+        (["--lr", "0"], ["'0'", "not a number above 0 ("]),
         (["--holdout", "1"], ["--holdout", "at least 2"]),
         (["--holdout", "9"], ["--holdout 9", "holds no image out"]),
         (["--savedir", ""], ["after --savedir is empty", "variable"]),

@@ -63,6 +63,8 @@ def test_a_run_moves_between_gpu_and_cpu(call, folder_of_photos):
     for epochs, words in ((2, ["--cuda"]), (3, [])):
         done = call("main", "--resume", "checkpoint/run", "--nEpochs", epochs, *words)
         assert done.code == 0, done.err
+        assert ("the run goes on on the CPU" in done.err) == (not words)
+        assert ("device: cpu" in done.err) == (not words)
     assert np.allclose(figures(Path("checkpoint/run"), "loss"), figures(whole, "loss"), rtol=0.02)
     content = checkpoints.load("checkpoint/run/model_last.pth")
     assert {value.device.type for value in content["model"].values()} == {"cpu"}

@@ -1,4 +1,4 @@
-"""What goes into a network: the three inputs by name, and the builder of training data."""
+"""Training data: files -> decoded images -> batches of compressed crops, and the images to validate on."""
 
 import logging
 import os
@@ -6,20 +6,48 @@ import signal
 import threading
 import time
 import warnings
-from argparse import Namespace
 from pathlib import Path
 
 from torch.utils.data import DataLoader
 
 from qgcn.dataset.crops import CompressedCrops, Samples, StepSampler, disjoint_crops
-from qgcn.dataset.degradation import build_degradation
-from qgcn.dataset.inputs import get_input
+from qgcn.dataset.degradation import Degradation
 from qgcn.dataset.store import ImageStore
-from qgcn.jpeg.tables import BLOCK
+from qgcn.utils import distributed
 from qgcn.utils.errors import UserError
 from qgcn.utils.image import image_files
 
 log = logging.getLogger("train")
+
+
+def training_files(root: str, holdout: int | None) -> tuple[list[Path], list[Path]]:
+    """The images below a folder to train on, and with ``holdout`` those of them to validate on (`split_holdout`).
+
+    Raises:
+        UserError: if there are none.
+    """
+    if not Path(root).is_dir():
+        problem = "is no folder" if Path(root).exists() else "does not exist"
+        raise UserError(
+            f"the folder of training images {root!r} {problem}: name one with --imgGTRoot, or get DIV2K with "
+            "src/fetch_data.py DIV2K"
+        )
+    files, held_out = split_holdout(image_files(root), holdout)
+    if not files:
+        raise UserError(f"--holdout {holdout} leaves no image of {root!r} to train on")
+    if holdout and not held_out:
+        raise UserError(f"--holdout {holdout} holds no image out: no folder of {root!r} has so many")
+    return files, held_out
+
+
+def validation_files(root: str) -> list[Path]:
+    """The images below a folder to validate on; raises UserError if there are none."""
+    if not Path(root).is_dir():
+        raise UserError(
+            f"the folder of validation images {root!r} does not exist: name one with --imgValidRoot, or keep training "
+            "images out with --holdout"
+        )
+    return image_files(root)
 
 
 def split_holdout(files: list[Path], every: int | None) -> tuple[list[Path], list[Path]]:
@@ -32,88 +60,60 @@ def split_holdout(files: list[Path], every: int | None) -> tuple[list[Path], lis
     return training, held_out
 
 
-def decode(files: list[Path], options: Namespace, *, mode: str, rank: int) -> ImageStore:
-    """The images of ``files``, decoded; those that can't be read are named, counted and left out."""
-    store = ImageStore(options.store, mode)
-    store.add(files, workers=os.cpu_count() or 1, progress=rank == 0)
-    for sentence in store.unreadable if rank == 0 else ():
+def decode(files: list[Path], folder: str, mode: str) -> ImageStore:
+    """The images of ``files``, decoded into a store; those that can't be read are named, counted and left out."""
+    store = ImageStore(folder, mode)
+    if files:
+        store.add(files, workers=os.cpu_count() or 1, progress=distributed.rank() == 0)
+    for sentence in store.unreadable:
         log.warning("left out: %s", sentence)
-    if store.unreadable and rank == 0:
+    if store.unreadable:
         log.warning("left out %d of %d images that can't be read", len(store.unreadable), len(files))
     return store
 
 
-def build_training_data(options: Namespace, *, files: list[Path], rank: int, world: int) -> DataLoader:
-    """The batches of training: ``loader.batch_sampler`` is the StepSampler that sets the position.
+def training_batches(
+    store: ImageStore, degradation: Degradation, *, size: int, samples: int | None, batch: int, seed: int, workers: int
+) -> DataLoader:
+    """The batches of this process; ``batch_sampler`` of what is returned is the `StepSampler` that sets the position.
+
+    Images smaller than a crop leave the store.
+
+    Args:
+        size: side of the crops, pixels.
+        samples: samples an epoch; None for all disjoint crops.
+        batch: samples a step, over all processes.
+        seed: of the whole run.
+        workers: processes that make samples; 0 makes them in this one.
 
     Raises:
-        UserError: if no image is large enough, or options contradict each other.
+        UserError: if no image is large enough.
     """
-    if get_input(options.dataloader).takes_tables and options.size % BLOCK:
-        raise UserError(f"--size {options.size} is not a multiple of {BLOCK}, which quantization maps need")
-    if options.size % 2:
-        raise UserError(f"--size {options.size} is odd: the networks need an even size")
-    if options.batchSize < world:
-        raise UserError(f"--batchSize {options.batchSize} is smaller than the number of processes, {world}")
-    if options.batchSize < world * options.accumulate:
-        raise UserError(
-            f"--accumulate {options.accumulate} is more parts than a process has samples a step: --batchSize is "
-            f"{options.batchSize}"
-        )
-    degradation = build_degradation(
-        options.degradation, qualities=tuple(options.quality), mode=options.colorMode, codec=options.codec
-    )
-    store = decode(files, options, mode=degradation.source, rank=rank)
-    crops = disjoint_crops(store.shapes, options.size)
+    crops = disjoint_crops(store.shapes, size)
     store.keep(crops.nonzero()[0])
-    if small := store.dropped if rank == 0 else []:
-        names = ", ".join(map(str, small))
-        log.warning("left out %d images smaller than the crop of %d: %s", len(small), options.size, names)
+    if store.dropped:
+        names = ", ".join(map(str, store.dropped))
+        log.warning("left out %d images smaller than the crop of %d: %s", len(store.dropped), size, names)
     if not crops.any():
-        raise UserError(f"no image under {options.imgGTRoot!r} holds a crop of {options.size} x {options.size} pixels")
-    crops = crops[crops > 0]
+        raise UserError(f"no image of --imgGTRoot holds a crop of {size} x {size} pixels: lower --size")
     sampler = StepSampler(
-        crops=crops,
-        samples=options.samples_per_epoch or int(crops.sum()),
-        batch=options.batchSize,
-        seed=options.seed,
-        rank=rank,
-        world=world,
+        crops=crops[crops > 0],
+        samples=samples or int(crops.sum()),
+        batch=batch,
+        seed=seed,
+        rank=distributed.rank(),
+        world=distributed.world(),
     )
     # --threads is what the user asked for; torch's advice about it would come once an epoch.
     warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
-    data = CompressedCrops(
-        images=store,
-        size=options.size,
-        seed=options.seed,
-        degradation=degradation,
-    )
     return DataLoader(
-        data,
+        CompressedCrops(images=store, size=size, seed=seed, degradation=degradation),
         batch_sampler=sampler,
         collate_fn=as_is,
-        num_workers=options.threads,
-        persistent_workers=options.threads > 0,
+        num_workers=workers,
+        persistent_workers=workers > 0,
         worker_init_fn=_begin_worker,
     )
-
-
-def training_files(options: Namespace) -> tuple[list[Path], list[Path]]:
-    """The images of --imgGTRoot and, with --holdout, those of them to validate on."""
-    if not Path(options.imgGTRoot).is_dir():
-        problem = "is no folder" if Path(options.imgGTRoot).exists() else "does not exist"
-        raise UserError(
-            f"the folder of training images {options.imgGTRoot!r} {problem}: name one with --imgGTRoot, or get "
-            "DIV2K with src/fetch_data.py DIV2K"
-        )
-    files, held_out = split_holdout(image_files(options.imgGTRoot), options.holdout)
-    if not files:
-        raise UserError(f"--holdout {options.holdout} leaves no image of {options.imgGTRoot!r} to train on")
-    if options.holdout and not held_out:
-        raise UserError(
-            f"--holdout {options.holdout} holds no image out: no folder of {options.imgGTRoot!r} has so many"
-        )
-    return files, held_out
 
 
 def as_is(batch: Samples) -> Samples:

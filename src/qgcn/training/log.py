@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from qgcn.training.state import Progress
 from qgcn.utils.files import write_text
 
 OPTIONS = "options.json"
@@ -23,15 +24,12 @@ COLUMNS = (
 
 
 @contextmanager
-def remembered() -> Iterator[list[logging.LogRecord]]:
-    """What is logged meanwhile, before there is a run folder to write it into."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append
+def logged_to(handler: logging.Handler) -> Iterator[None]:
+    """Hand what training logs meanwhile to ``handler``, too."""
     logger = logging.getLogger("train")
     logger.addHandler(handler)
     try:
-        yield records
+        yield
     finally:
         logger.removeHandler(handler)
 
@@ -41,19 +39,19 @@ class RunLog:
 
     Args:
         folder: the run folder, made if need be.
-        step: the step that the run continues from; later rows of an interrupted run are dropped.
-        before: of `remembered`, to be written first.
+        progress: where the run goes on; later rows of an interrupted run are dropped.
+        before: what was logged before there was a folder, to be written first.
     """
 
-    def __init__(self, folder: Path, step: int, before: Sequence[logging.LogRecord] = ()):
+    def __init__(self, folder: Path, progress: Progress, before: Sequence[logging.LogRecord] = ()):
         from torch.utils.tensorboard import SummaryWriter
 
         self.metrics = folder / "metrics.csv"
         folder.mkdir(parents=True, exist_ok=True)
         rows = []
-        if step and self.metrics.exists():
+        if progress.step and self.metrics.exists():
             with open(self.metrics, newline="") as file:
-                rows = [row for row in csv.DictReader(file) if _position(row) <= step]
+                rows = [row for row in csv.DictReader(file) if _stands(row, progress)]
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
@@ -64,7 +62,7 @@ class RunLog:
         for record in before:
             self.handler.handle(record)
         logging.getLogger("train").addHandler(self.handler)
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=progress.step + 1 if progress.step else None)
 
     def row(self, **values: Any) -> None:
         """Append a row of COLUMNS to metrics.csv and its figures to TensorBoard."""
@@ -81,12 +79,12 @@ class RunLog:
         self.handler.close()
 
 
-def _position(row: dict[str, str]) -> float:
-    """The step of a row; a row cut by a kill counts as beyond any step."""
-    try:
-        return int(row["step"]) if None not in row.values() else float("inf")
-    except (TypeError, ValueError):
-        return float("inf")
+def _stands(row: dict[str, str], progress: Progress) -> bool:
+    """Whether a row of the run before is of what ``progress`` has; one that a kill cut short is not."""
+    if not (row.get("step") or "").isdecimal() or None in row.values():
+        return False
+    again = progress.validation_due and row["psnr"]
+    return int(row["step"]) < progress.step + (not again)
 
 
 def write_options(folder: Path, options: dict[str, Any], command: list[str]) -> None:

@@ -1,0 +1,192 @@
+"""From options to a run: the one place that reads the options of training."""
+
+import logging
+from argparse import Namespace
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from qgcn import nets
+from qgcn.dataset.degradation import build_degradation, check_degradation
+from qgcn.dataset.inputs import get_input
+from qgcn.dataset.store import ImageStore
+from qgcn.jpeg.codec import get_codec
+from qgcn.training.data import decode, training_batches, training_files, validation_files
+from qgcn.training.epoch import train_one_epoch
+from qgcn.training.log import logged_to
+from qgcn.training.loss import build_loss
+from qgcn.training.optimizer import build_optimizer
+from qgcn.training.resume import CHECKPOINTS, best_still_counts, plain, resume_options
+from qgcn.training.run import Run
+from qgcn.training.schedule import Schedule
+from qgcn.training.state import State
+from qgcn.training.stopping import Limit
+from qgcn.training.transfer import weights_to_start_from
+from qgcn.training.validation import validate
+from qgcn.utils import distributed
+from qgcn.utils.errors import UserError, check_choice
+from qgcn.utils.image import COLOR_MODES, check_color_mode
+
+log = logging.getLogger("train")
+
+
+def main(options: Namespace, given: set[str], *, program: str, argv: list[str]) -> int:
+    """Train as options say, in one process or, with several --gpus, in one for each; returns the exit code.
+
+    Args:
+        given: the names of the options that the command line sets.
+        program: the file to start for each process, with the arguments ``argv``.
+    """
+    with logged_to(logging.StreamHandler()):
+        content, changes = None, []
+        if options.resume:
+            options, content, changes = resume_options(options, given)
+        device = distributed.choose_device(options.cuda, options.gpus)
+        if len(options.gpus) > 1 and not distributed.under_torchrun():
+            return distributed.launch(program, argv, cuda=options.cuda, gpus=options.gpus)
+        distributed.start(device)
+        log.setLevel(logging.INFO if distributed.rank() == 0 else logging.ERROR)
+        try:
+            # Gradients of what has died fade into denormal numbers, which slow a processor's step down several times.
+            torch.set_flush_denormal(True)
+            before, memory = [], logging.Handler()  # the run's folder is written once the run is built
+            memory.emit = before.append
+            with logged_to(memory):
+                run = build(options, content, device, command=["src/main.py", *argv])
+                for change in changes:
+                    log.warning("%s", change)
+            return run.run(before)
+        finally:
+            torch.set_flush_denormal(False)
+            distributed.stop()
+
+
+def build(options: Namespace, content: Mapping[str, Any] | None, device: torch.device, *, command: list[str]) -> Run:
+    """The run of options, from the start or from the content of a checkpoint; nothing is written before it runs.
+
+    Raises:
+        UserError: if options are unknown, or contradict each other or the data.
+    """
+    kind = nets.kind(options.net)
+    _check(options, kind)
+    folder = CHECKPOINTS / options.savedir
+    if CHECKPOINTS.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"--savedir {options.savedir!r} holds {str(CHECKPOINTS)!r}: name a folder for the run")
+    if content is None and any(folder.glob("model_*.pth")):
+        raise UserError(f"{str(folder)!r} already holds a run: give another --savedir, or --resume it")
+    schedule = Schedule(options.schedule, options.lr, options.nEpochs, options.step, options.warmup)
+    loss = build_loss(options.loss)
+    state = _state(options, content, device)
+    if content is not None and not best_still_counts(options, content, folder):
+        state.progress.best = float("-inf")
+    batches, to_validate = _data(options)
+    images, sampler = batches.dataset.images, batches.batch_sampler
+
+    network = torch.compile(state.network) if options.compile else state.network
+    if distributed.world() > 1:
+        network = DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
+    step = {
+        "device": device,
+        "autocast": torch.autocast(device.type, torch.bfloat16) if options.precision == "bf16" else nullcontext(),
+        "accumulate": options.accumulate,
+    }
+    validation = {
+        "files": to_validate.sources,
+        "name": options.net,
+        "mode": options.colorMode,
+        "device": device,
+        "quality": options.valid_quality,
+        "codec": get_codec(options.codec),
+        "families": tuple(options.quality) if options.valid_degradation == "real" else None,
+    }
+    run = Run(
+        folder=folder,
+        command=command,
+        state=state,
+        device=device,
+        sampler=sampler,
+        train_epoch=partial(train_one_epoch, network, get_input(kind.input), batches, loss, state.optimizer, **step),
+        schedule=schedule,
+        limit=Limit(options.nEpochs, options.minutes),
+        validate=partial(validate, **validation) if len(to_validate) else None,
+        left_out=len(images.unreadable) + len(images.dropped) + len(to_validate.unreadable),
+        log_every=options.log_every,
+        save_minutes=options.save_minutes,
+    )
+    log.info("%s: %d parameters, %s", kind.title, nets.parameter_count(state.network), state.arguments)
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    log.info("device: %s, %s", device_name, options.precision)
+    log.info("%d images, %d samples an epoch", len(images), sampler.samples)
+    return run
+
+
+def _check(options: Namespace, kind: nets.Kind) -> None:
+    """Refuse what can't be trained; an empty --dataloader becomes that of the network."""
+    check_color_mode(options.colorMode)
+    check_degradation(options.valid_degradation, "--valid_degradation")
+    check_choice(options.precision, ("fp32", "bf16"), "--precision")
+    options.dataloader = options.dataloader or kind.input
+    multiple = get_input(options.dataloader).multiple
+    if options.dataloader != kind.input:
+        raise UserError(f"--net {options.net} takes --dataloader {kind.input}, not {options.dataloader}")
+    if options.size % multiple:
+        raise UserError(f"--size {options.size} is not a multiple of {multiple}, which --net {options.net} needs")
+    if options.batchSize < distributed.world() * options.accumulate:
+        raise UserError(
+            f"--batchSize is {options.batchSize}: a step takes a sample or more for each of "
+            f"--accumulate {options.accumulate} parts in each of {distributed.world()} processes"
+        )
+
+
+def _state(options: Namespace, content: Mapping[str, Any] | None, device: torch.device) -> State:
+    """The network, its average and its optimizer, new or as a checkpoint has them."""
+    channels = COLOR_MODES[options.colorMode]
+    torch.manual_seed(options.seed)
+    arguments = nets.arguments(options, channels, get_input(options.dataloader).planes[channels])
+    network = nets.build(options.net, arguments)
+    nets.initialise(network, options.init)
+    nets.check(options.net, network, channels)
+    if options.pretrained and content is None:
+        network.load_state_dict(weights_to_start_from(options.pretrained, options.net, arguments))
+    network.to(device, memory_format=torch.contiguous_format if options.no_channels_last else torch.channels_last)
+    optimizer = build_optimizer(options.optimizer, network, options.lr)
+    kept = {name: plain(value) for name, value in vars(options).items()}
+    state = State(network, options.net, arguments, optimizer, ema=options.ema, options=kept)
+    if content is not None:
+        state.load(content)
+    if options.init == "identity":
+        network.hold_identity()
+    return state
+
+
+def _data(options: Namespace) -> tuple[DataLoader, ImageStore]:
+    """Training batches and the images to validate on; the first process decodes what is not stored yet."""
+    files, to_validate = training_files(options.imgGTRoot, options.holdout)
+    if options.validation and not options.holdout:
+        to_validate = validation_files(options.imgValidRoot)
+    degradation = build_degradation(
+        options.degradation, qualities=tuple(options.quality), mode=options.colorMode, codec=options.codec
+    )
+
+    def decoded() -> tuple[DataLoader, ImageStore]:
+        batches = training_batches(
+            decode(files, options.store, degradation.source),
+            degradation,
+            size=options.size,
+            samples=options.samples_per_epoch,
+            batch=options.batchSize,
+            seed=options.seed,
+            workers=options.threads,
+        )
+        readable = decode(to_validate, options.store, options.colorMode)
+        if to_validate and not len(readable):
+            reason = readable.unreadable[0]
+            raise UserError(f"none of the {len(to_validate)} images to validate on can be read: {reason}")
+        return batches, readable
+
+    return distributed.in_turn(decoded)
