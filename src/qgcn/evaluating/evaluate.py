@@ -1,10 +1,12 @@
 """The one evaluation: images -> rows of metrics."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,11 +19,10 @@ from qgcn.utils import distributed
 from qgcn.utils.files import name_of
 from qgcn.utils.image import load_image, output_names, pad_to_multiple, save_png
 
+Item, Made = TypeVar("Item"), TypeVar("Made")
+
 Row = dict[str, Any]
 """{"name", "compressed": {metric: value}, "restored": {metric: value} or None}, as in the JSON."""
-
-_NETWORK = Lock()
-"""A network takes all cores and much memory: one image goes through it at a time."""
 
 
 def restore_compressed(model: Model, compressed: Compressed) -> np.ndarray:
@@ -34,8 +35,7 @@ def restore_compressed(model: Model, compressed: Compressed) -> np.ndarray:
     even = np.s_[: height - height % 2, : width - width % 2]
     restored = compressed.pixels.copy()
     if restored[even].size:
-        with _NETWORK:
-            restored[even] = to_bytes(model.restore(compressed._replace(pixels=compressed.pixels[even])))
+        restored[even] = to_bytes(model.restore(compressed._replace(pixels=compressed.pixels[even])))
     return restored
 
 
@@ -56,18 +56,32 @@ def evaluate_image(
     Returns:
         The pictures {"compressed", "restored"}, uint8 like the ground truth, and the row without its name.
     """
+    compressed = _compress(ground_truth, model, quality=quality, codec=codec, padded=padded)
+    pictures = _pictures(ground_truth, compressed, model)
+    return pictures, _row(pictures, ground_truth, metrics)
+
+
+def _compress(ground_truth: np.ndarray, model: Model | None, *, quality: int, codec: Codec, padded: bool) -> Compressed:
+    """The one place that says whether whole blocks are compressed."""
     if model is not None:
         padded = model.input.takes_tables
+    return codec.compress(pad_to_multiple(ground_truth, BLOCK) if padded else ground_truth, quality)
+
+
+def _pictures(ground_truth: np.ndarray, compressed: Compressed, model: Model | None) -> dict[str, np.ndarray]:
     height, width = ground_truth.shape[:2]
-    compressed = codec.compress(pad_to_multiple(ground_truth, BLOCK) if padded else ground_truth, quality)
     pictures = {"compressed": compressed.pixels}
     if model is not None:
         pictures["restored"] = restore_compressed(model, compressed)
-    pictures = {which: picture[:height, :width] for which, picture in pictures.items()}
-    row: Row = {"compressed": None, "restored": None}
-    for which, picture in pictures.items():
-        row[which] = {name: metric(picture, ground_truth) for name, metric in metrics.items()}
-    return pictures, row
+    return {which: picture[:height, :width] for which, picture in pictures.items()}
+
+
+def _row(pictures: dict[str, np.ndarray], ground_truth: np.ndarray, metrics: Metrics) -> Row:
+    figures = {
+        which: {name: metric(picture, ground_truth) for name, metric in metrics.items()}
+        for which, picture in pictures.items()
+    }
+    return {"compressed": None, "restored": None} | figures
 
 
 def evaluate(
@@ -91,24 +105,35 @@ def evaluate(
         metrics, padded: see `evaluate_image`.
         root: folder that the rows' names are relative to (default: the file's own).
         pictures: folder for PNGs of the compressed and restored images (`picture_names`), or None.
-        workers: threads that read, compress and measure beside the network.
+        workers: threads that read, compress and measure beside the network, which stays in this one; 0: none.
 
     Raises:
         UserError: if an image can't be read.
     """
     from tqdm import tqdm
 
-    def row_of(file: Path, picture: Path) -> Row:
+    def read(file: Path) -> tuple[np.ndarray, Compressed]:
         ground_truth = load_image(file, mode)
-        shown, row = evaluate_image(ground_truth, model, quality=quality, codec=codec, metrics=metrics, padded=padded)
-        for which in shown if pictures else ():
-            save_png(pictures / which / picture, shown[which])
-        return {"name": name_of(file.relative_to(root or file.parent)), **row}
+        return ground_truth, _compress(ground_truth, model, quality=quality, codec=codec, padded=padded)
 
-    pairs = list(zip(files, picture_names(files, root), strict=True))[distributed.rank() :: distributed.world()]
-    rows = _in_order(lambda pair: row_of(*pair), pairs, workers)
-    bar = tqdm(rows, f"quality {quality}", len(pairs), unit="image", disable=not progress, leave=False)
-    return distributed.gather(list(bar))
+    def score(image: tuple[Path, Path, np.ndarray, dict[str, np.ndarray]]) -> Row:
+        file, name, ground_truth, shown = image
+        for which in shown if pictures else ():
+            save_png(pictures / which / name, shown[which])
+        return {"name": name_of(file.relative_to(root or file.parent)), **_row(shown, ground_truth, metrics)}
+
+    ours = slice(distributed.rank(), None, distributed.world())
+    files, names = files[ours], picture_names(files, root)[ours]
+    with ThreadPoolExecutor(workers or 1) as pool:  # begins a thread when it is given work
+        ahead = partial(_ahead, pool, 2 * workers)
+        restored = (
+            (file, name, truth, _pictures(truth, compressed, model))
+            for file, name, (truth, compressed) in zip(files, names, ahead(read, files), strict=True)
+        )
+        bar = tqdm(
+            ahead(score, restored), f"quality {quality}", len(files), unit="image", disable=not progress, leave=False
+        )
+        return distributed.gather(list(bar))
 
 
 def picture_names(files: Sequence[Path], root: Path | None) -> list[Path]:
@@ -116,13 +141,17 @@ def picture_names(files: Sequence[Path], root: Path | None) -> list[Path]:
     return output_names([file.relative_to(root or file.parent) for file in files], ".png")
 
 
-def _in_order(function: Callable, items: Iterable, workers: int) -> Iterator:
-    """What ``function`` makes of each item, by this thread alone or by ``workers`` threads and one for the network."""
-    if not workers:
+def _ahead(pool: Executor, count: int, function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """What ``function`` makes of each item, in order, made by a pool up to ``count`` items ahead; 0: by this thread."""
+    if not count:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(workers + 1) as pool:
-        yield from pool.map(function, items)  # an error leaves undone what has not begun
+    items = iter(items)
+    futures = deque(pool.submit(function, item) for item in islice(items, count))
+    while futures:
+        made = futures.popleft().result()
+        futures.extend(pool.submit(function, item) for item in islice(items, 1))
+        yield made
 
 
 def mean_row(rows: Sequence[Row]) -> Row:
