@@ -123,7 +123,7 @@ def evaluate(
         return {"name": name_of(file.relative_to(root or file.parent)), **_row(shown, ground_truth, metrics)}
 
     ours = slice(distributed.rank(), None, distributed.world())
-    files, names = files[ours], picture_names(files, root)[ours]
+    files, names = files[ours], (picture_names(files, root) if pictures else files)[ours]
     with ThreadPoolExecutor(workers or 1) as pool:  # begins a thread when it is given work
         ahead = partial(_ahead, pool, 2 * workers)
         restored = (
