@@ -58,6 +58,14 @@ def test_what_is_no_state_dict_is_refused(make_checkpoint, model, told):
         checkpoints.load(path)
 
 
+def test_weights_that_share_memory_load(make_checkpoint):
+    path = make_checkpoint("qmar")
+    content = checkpoints.load(path)
+    shared = torch.zeros(100_000)
+    checkpoints.save(path, content | {"model": {str(number): shared for number in range(9)}})
+    assert list(checkpoints.load(path)["model"]) == list("012345678")
+
+
 def test_weights_that_are_not_finite_are_refused(make_checkpoint, call, folder_of_photos):
     path = make_checkpoint("qmar")
     content = checkpoints.load(path)

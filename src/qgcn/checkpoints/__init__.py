@@ -66,11 +66,10 @@ def load(path: str | Path) -> dict[str, Any]:
     weights = content["model"]
     if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise UserError(f"{str(path)!r} has no state dict under 'model'")
-    if sum(weight.numel() * weight.element_size() for weight in weights.values()) > path.stat().st_size:
+    others = {name: w for name, w in weights.items() if w.is_floating_point() and w.dtype != torch.float32}
+    if sum(weight.numel() * weight.element_size() for weight in others.values()) > path.stat().st_size:
         raise UserError(f"{str(path)!r} has weights that are larger than the file")
-    content["model"] = {
-        name: weight.float() if weight.is_floating_point() else weight for name, weight in weights.items()
-    }
+    content["model"] = weights | {name: weight.float() for name, weight in others.items()}
     return content
 
 
