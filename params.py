@@ -266,16 +266,16 @@ def _add_backend(parser: Parser) -> None:
     group.add_argument(
         "--backend",
         default="",
-        help="torch, openvino or onnxruntime (default: torch, or what an exported model was made for)",
+        help="torch or openvino (default: torch, or what an exported model was made for)",
     )
-    group.add_argument("--precision", default="fp32", help="fp32, or bf16 with torch and openvino")
+    group.add_argument("--precision", default="fp32", help="fp32 or bf16")
     group.add_argument(
         "--memory",
         type=memory_size,
         help="memory for the network's features, such as 500M or 2G: large images go in tiles (default: 250M)",
     )
     group.add_argument(
-        "--int8", action="store_true", help="8 bits with openvino and onnxruntime; a checkpoint is calibrated each time"
+        "--int8", action="store_true", help="8 bits with openvino, not for QGCN; a checkpoint is calibrated each time"
     )
 
 
@@ -398,6 +398,7 @@ def convert_parser() -> Parser:
     )
     parser.add_argument("old", help="checkpoint to read; nothing in it is executed")
     parser.add_argument("new", help="checkpoint to write: state dict and options, without optimizer and local paths")
+    parser.add_argument("--half", action="store_true", help="store weights in float16, half the size")
     parser.add_argument("--overwrite", action="store_true", help="replace NEW if it exists")
     return parser
 
@@ -411,7 +412,7 @@ def export_parser() -> Parser:
         "-o", "--output", default="", metavar="FILE", help="file to write (default: MODEL with another suffix)"
     )
     parser.add_argument(
-        "--int8", action="store_true", help="8 bits, calibrated on photographs; twice as fast in OpenVINO"
+        "--int8", action="store_true", help="8 bits with --to openvino, twice as fast; calibrated on photographs"
     )
     parser.add_argument(
         "--calibration",

@@ -14,7 +14,6 @@ WAYS = {
     "OpenVINO, bf16": {"backend": "openvino", "precision": "bf16"},
     "OpenVINO, int8": {"backend": "openvino", "int8": True},
     "OpenVINO, int8 and bf16": {"backend": "openvino", "int8": True, "precision": "bf16"},
-    "ONNX Runtime, int8": {"backend": "onnxruntime", "int8": True},
     "PyTorch, bf16": {"precision": "bf16"},
 }
 """What a row is called -> keywords of model.load_model; the first row is what the others are compared with.

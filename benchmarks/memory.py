@@ -21,7 +21,6 @@ WAYS = {
     "torch, bf16": ["--precision", "bf16"],
     "openvino": ["--backend", "openvino"],
     "openvino, int8": ["--backend", "openvino", "--int8"],
-    "onnxruntime": ["--backend", "onnxruntime"],
 }
 
 

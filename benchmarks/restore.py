@@ -22,8 +22,6 @@ WAYS = {
     "PyTorch": {},
     "PyTorch, torch.compile": {},
     "PyTorch, bf16": {"precision": "bf16"},
-    "ONNX Runtime": {"backend": "onnxruntime"},
-    "ONNX Runtime, int8": {"backend": "onnxruntime", "int8": True},
     "OpenVINO": {"backend": "openvino"},
     "OpenVINO, bf16": {"backend": "openvino", "precision": "bf16"},
     "OpenVINO, int8": {"backend": "openvino", "int8": True},

@@ -15,7 +15,7 @@ from PIL import Image
 
 from qgcn import checkpoints, nets
 from qgcn import cli as program
-from qgcn.backends.runner import NO_REPORTS
+from qgcn.backends.packages import NO_REPORTS
 from qgcn.dataset.inputs import get_input
 
 ROOT = Path(__file__).resolve().parent.parent

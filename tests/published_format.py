@@ -15,6 +15,9 @@ import torch
 from torch import nn
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+SYSTEM = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"int": 4}}
+STREAM_START = b"".join(pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, SYSTEM))
+"""What torch 0.4.1's format begins with, before the object."""
 
 
 class Storage:
@@ -124,9 +127,7 @@ def write(path: Path, content: Any, *, stream: bool, location: str = "cpu") -> P
         pickler.dump(content)
     if stream:
         with open(path, "wb") as file:
-            pickle.dump(MAGIC, file, 2)
-            pickle.dump(PROTOCOL, file, 2)
-            pickle.dump({"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"int": 4}}, file, 2)
+            file.write(STREAM_START)
             file.write(body.getvalue())
             pickle.dump(list(pickler.storages), file, 2)
             for storage in pickler.storages.values():

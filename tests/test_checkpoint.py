@@ -43,6 +43,29 @@ def test_weights_that_do_not_fit_their_description_are_refused(tmp_path):
         checkpoints.build_network(content)
 
 
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ([1.0], "no state dict"),
+        ({"weight": 1.0}, "no state dict"),
+        ({"weight": torch.zeros(1, dtype=torch.float16).expand(1 << 40)}, "larger than the file"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(make_checkpoint, model, told):
+    path = make_checkpoint("qmar")
+    checkpoints.save(path, checkpoints.load(path) | {"model": model})
+    with pytest.raises(UserError, match=told):
+        checkpoints.load(path)
+
+
+def test_weights_that_share_memory_load(make_checkpoint):
+    path = make_checkpoint("qmar")
+    content = checkpoints.load(path)
+    shared = torch.zeros(100_000)
+    checkpoints.save(path, content | {"model": {str(number): shared for number in range(9)}})
+    assert list(checkpoints.load(path)["model"]) == list("012345678")
+
+
 def test_weights_that_are_not_finite_are_refused(make_checkpoint, call, folder_of_photos):
     path = make_checkpoint("qmar")
     content = checkpoints.load(path)

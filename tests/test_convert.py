@@ -54,6 +54,55 @@ def test_a_checkpoint_of_a_run_loses_optimizer_and_local_paths(call, folder_of_p
     assert again.keys() == new.keys() and again["opt"] == new["opt"]
 
 
+def rounded(weights):
+    """Weights as float16 holds them, in float32."""
+    return {name: weight.half().float() for name, weight in weights.items()}
+
+
+@pytest.mark.parametrize("stream", [None, True, False], ids=["own format", "torch-0.4.1", "zip"])
+def test_half_stores_float16_and_loads_as_float32(tmp_path, call, stream):
+    torch.manual_seed(3)
+    arguments = network_arguments("qmarg", n_feats=32)
+    network = nets.build("qmarg", arguments)
+    old = tmp_path / "old.pth"
+    if stream is None:
+        checkpoints.save(old, checkpoints.describe(network, "qmarg", arguments, {"net": "qmarg"}, 17))
+    else:
+        write(old, {"epoch": 17, "model": network, "opt": PUBLISHED_OPTIONS}, stream=stream)
+    assert call("convert", "--half", old, "half.pth").code == 0
+    assert call("convert", old, "full.pth").code == 0
+    assert Path("half.pth").stat().st_size == pytest.approx(Path("full.pth").stat().st_size / 2, rel=0.1)
+    assert {weight.dtype for weight in torch.load("half.pth")["model"].values()} == {torch.float16}
+    content = checkpoints.load("half.pth")
+    expected = rounded(network.state_dict())
+    assert list(content["model"]) == list(expected)
+    for name, weight in content["model"].items():
+        assert weight.dtype == torch.float32 and torch.equal(weight, expected[name])
+    network.load_state_dict(expected)
+    inputs = (torch.rand(1, 5, 16, 24) * 2 - 1, torch.rand(1, 3, 112, 112) * 2 - 1)
+    with torch.inference_mode():
+        assert torch.equal(checkpoints.build_network(content)(inputs), network(inputs))
+
+
+def test_integers_stay_as_they_are(make_checkpoint):
+    content = checkpoints.load(make_checkpoint("arcnn", 1))
+    content["model"]["count"] = torch.tensor([70000])
+    checkpoints.save("integers.pth", content)
+    loaded = checkpoints.load("integers.pth")["model"]["count"]
+    assert loaded.dtype == torch.int64 and loaded == 70000
+
+
+@pytest.mark.parametrize("weight", [65536.0, -1e9])
+def test_half_refuses_a_weight_that_float16_can_not_hold(call, make_checkpoint, weight):
+    path = make_checkpoint("qmar")
+    content = checkpoints.load(path)
+    content["model"]["conv_output.weight"][0, 0, 1, 1] = weight
+    checkpoints.save(path, content)
+    refused(call("convert", "--half", path, "new.pth"), "conv_output.weight", "65504", f"{abs(weight):g}", "--half")
+    assert not Path("new.pth").exists()
+    assert call("convert", path, "new.pth").code == 0
+
+
 def test_conversion_overwrites_nothing_unless_told_to(call, make_checkpoint):
     old = make_checkpoint("qmar")
     before = old.read_bytes()

@@ -2,38 +2,25 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from inspect import signature
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qgcn import checkpoints, nets
-from qgcn.backends.runner import optional, quiet
+from qgcn.backends.packages import optional, quiet
 from qgcn.dataset.inputs import Input, get_input
+from qgcn.nets.base import Network
 from qgcn.utils.errors import UserError
 from qgcn.utils.image import COLOR_MODES
 
 FORMAT = "1"
 INPUTS = ("x", "global_image")
 OUTPUT = "restored"
-
-DEEP = ("downscale", "residual", "conv_mid", "upscale")
-INT8_PARTS = {"qmar": DEEP, "qmar_plus": DEEP, "edsr": DEEP, "qmarg": ("residual1", "residual2")}
-"""Network -> its children that may be computed in 8 bits: they make the correction, others carry the pixels.
-
-In QCN and EDSR the pixels pass over the full-resolution skip, in QGCN, which has none, through every layer but the
-residual blocks. Rounding the pixels to 8 bits costs 0.1 to 0.5 dB (QCN) or several dB (QGCN), rounding the correction
-about 0.01 dB (benchmarks/int8.py). AR-CNN has no skip at all: each of its layers carries the pixels.
-"""
-FLOAT_PARTS = {"qmarg": ("residual2/residual2.0",)}
-"""Network -> what is within these and stays in float32: QGCN's first block behind the global features.
-
-Its input is the pixels themselves, beside other features; rounding what it computes of them costs several times as
-much as rounding all the other blocks.
-"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +41,12 @@ class Exported:
     peak_channels: float
     int8: bool = False
     degradation: str = "published"
+
+    @classmethod
+    def of(cls, content: dict[str, Any], network: Network, *, int8: bool = False) -> "Exported":
+        """That of a checkpoint's content and its network."""
+        degradation = checkpoints.degradation(content)
+        return cls(content["net"], content["arguments"], network.halo, network.peak_channels, int8, degradation)
 
     @classmethod
     def read(cls, metadata: Mapping[str, str], source: str) -> "Exported":
@@ -83,38 +76,25 @@ class Exported:
         return next(mode for mode, channels in COLOR_MODES.items() if channels == self.channels)
 
     @property
+    def title(self) -> str:
+        """The network's name in the paper."""
+        return nets.kind(self.net).title
+
+    @property
     def input(self) -> Input:
         """What goes into it."""
         return get_input(nets.kind(self.net).input)
 
-    @property
-    def int8_parts(self) -> tuple[str, ...]:
-        """The children of the network that may be computed in 8 bits."""
-        return INT8_PARTS.get(nets.ALIASES.get(self.net, self.net), ())
-
-    def bears_int8(self, node: str) -> bool:
-        """Whether a node of the graph, given by its name, may be computed in 8 bits."""
-        kept = FLOAT_PARTS.get(nets.ALIASES.get(self.net, self.net), ())
-        return _within(node, self.int8_parts) and not _within(node, kept)
-
     def metadata(self) -> dict[str, str]:
-        """What is written into the file."""
-        return {
-            "format": FORMAT,
-            "net": self.net,
-            "title": nets.kind(self.net).title,
-            "color_mode": self.color_mode,
-            "arguments": json.dumps(self.arguments),
-            "halo": str(self.halo),
-            "peak_channels": str(self.peak_channels),
-            "int8": str(self.int8).lower(),
-            "degradation": self.degradation,
-        }
+        """What is written into the file: texts, numbers and arguments as JSON."""
+        own = {name: value if isinstance(value, str) else json.dumps(value) for name, value in asdict(self).items()}
+        return {"format": FORMAT, "title": self.title, "color_mode": self.color_mode, **own}
 
 
-def _within(node: str, parts: tuple[str, ...]) -> bool:
-    """Whether a node of the graph, given by its name, belongs to a part of the network."""
-    return node.startswith(tuple(f"/network/{part}/" for part in parts))
+def named_arrays(inputs: Tensor | tuple[Tensor, ...]) -> dict[str, np.ndarray]:
+    """A network's argument as arrays by the names that the graph gives them."""
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    return {name: tensor.contiguous().numpy() for name, tensor in zip(INPUTS, inputs, strict=False)}
 
 
 class _Graph(nn.Module):
@@ -131,12 +111,14 @@ class _Graph(nn.Module):
 def to_onnx(exported: Exported, network: nn.Module) -> bytes:
     """The network's ONNX graph, for any batch, height and width (even).
 
-    Inputs: `INPUTS`, float32, as the network takes them (the second for QGCN alone). Output: `OUTPUT`.
+    Inputs: `INPUTS`, float32, as the network takes them (the second for QGCN alone). Output: `OUTPUT`. The nodes of a
+    child of the network are called "/network/<child>/...".
     """
     optional("onnx", "exporting", "onnx")
-    example = exported.input.network_input(*_blank(exported))
-    example = example if isinstance(example, tuple) else (example,)
-    names = list(INPUTS[: len(example)])
+    pixels = torch.zeros(1, exported.channels, 16, 16, dtype=torch.uint8)
+    tables = torch.ones(1, 2 if exported.channels == 3 else 1, 8, 8, dtype=torch.uint8)
+    example = exported.input.assemble(pixels, tables, torch.full((1, 2), 2))
+    names = list(named_arrays(example))
     axes = {name: {0: "batch", 2: "height", 3: "width"} for name in ("x", OUTPUT)} | {"global_image": {0: "batch"}}
     stream = BytesIO()
     # The older exporter, the only one of PyTorch 2.4: it needs no further package, keeps the modules' names and takes a
@@ -145,7 +127,7 @@ def to_onnx(exported: Exported, network: nn.Module) -> bytes:
     with quiet():
         torch.onnx.export(
             _Graph(network.eval()),
-            example,
+            example if isinstance(example, tuple) else (example,),
             stream,
             **older,
             input_names=names,
@@ -153,10 +135,3 @@ def to_onnx(exported: Exported, network: nn.Module) -> bytes:
             dynamic_axes={name: axes[name] for name in (*names, OUTPUT)},
         )
     return stream.getvalue()
-
-
-def _blank(exported: Exported) -> tuple[torch.Tensor, torch.Tensor, Any]:
-    """The arguments of Input.network_input for a small blank image."""
-    pixels = torch.zeros(1, exported.channels, 16, 16, dtype=torch.uint8)
-    tables = torch.ones(1, 2 if exported.channels == 3 else 1, 8, 8, dtype=torch.uint8)
-    return pixels, tables, exported.input.whole_image(pixels, torch.full((1, 2), 2))

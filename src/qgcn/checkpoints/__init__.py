@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qgcn import nets
 from qgcn.checkpoints import published
@@ -45,7 +45,7 @@ def save(path: str | Path, content: dict[str, Any]) -> None:
 def load(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint of this project or of the published program as `describe` makes it, tensors on the CPU.
 
-    Nothing in the file is executed.
+    Nothing in the file is executed. Weights are float32, whatever the file stores (convert.py --half: float16).
 
     Raises:
         UserError: if the file is missing, damaged or no checkpoint.
@@ -59,20 +59,17 @@ def load(path: str | Path) -> dict[str, Any]:
         with warnings.catch_warnings(action="ignore"):  # torch's advice on files that are not its own: told below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # the bytes of the file decide what fails, and how
-        return _from_legacy(published.load(path), path)
+        content = {"format": FORMAT} | published.load(path)
+        build_network(content, path)
     if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= KEYS:
         raise UserError(f"{str(path)!r} is no checkpoint of this project (format {FORMAT})")
-    return content
-
-
-def _from_legacy(old: published.LegacyCheckpoint, path: str | Path) -> dict[str, Any]:
-    """A published checkpoint in this project's format."""
-    content = {"format": FORMAT, "net": old.name, "model": old.state, "opt": old.options, "epoch": old.epoch}
-    try:
-        content["arguments"] = published.infer_arguments(old.name, old.state, old.res_scale)
-    except (LookupError, ValueError) as error:
-        raise UserError(f"the published checkpoint lacks weights of its network {old.name}: {error}") from None
-    build_network(content, path)
+    weights = content["model"]
+    if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
+        raise UserError(f"{str(path)!r} has no state dict under 'model'")
+    others = {name: w for name, w in weights.items() if w.is_floating_point() and w.dtype != torch.float32}
+    if sum(weight.numel() * weight.element_size() for weight in others.values()) > path.stat().st_size:
+        raise UserError(f"{str(path)!r} has weights that are larger than the file")
+    content["model"] = weights | {name: weight.float() for name, weight in others.items()}
     return content
 
 

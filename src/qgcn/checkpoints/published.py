@@ -4,6 +4,9 @@ The published program saved ``{"epoch", "model", "opt"}`` with the module itself
 stream: pickles, then storages) or later (a zip archive). Here such a pickle is read by an unpickler that admits a short
 list of names, none of which runs code of the file's choosing: modules become records of their attributes,
 storages become tensors, and any other name is refused.
+
+torch.load with such an unpickler as its pickle_module would not do: it runs TorchScript that lies in an archive, and
+at a class whose source text differs from the file's it writes a patch to a place of the file's choosing.
 """
 
 import math
@@ -13,9 +16,10 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import torch
+from torch import Tensor
 
 from qgcn.utils.errors import UserError
 
@@ -32,26 +36,6 @@ STORAGE_TYPES = {
     "ByteStorage": torch.uint8,
 }
 
-MODULES = frozenset(
-    {
-        "nets.qmar.Net",
-        "nets.qmarg.Net",
-        "nets.edsr.Net",
-        "nets.arcnn.ARCNN",
-        "nets.arcnn.FastARCNN",
-        "nets.base.Residual_Block",
-        "torch.nn.modules.activation.PReLU",
-        "torch.nn.modules.activation.ReLU",
-        "torch.nn.modules.container.Sequential",
-        "torch.nn.modules.conv.Conv2d",
-        "torch.nn.modules.conv.ConvTranspose2d",
-        "torch.nn.modules.linear.Linear",
-        "torch.nn.modules.pixelshuffle.PixelShuffle",
-        "torch.nn.parallel.data_parallel.DataParallel",
-    }
-)
-"""Classes that become records."""
-
 NETWORKS = {
     "nets.qmar.Net": "qmar",
     "nets.qmarg.Net": "qmarg",
@@ -61,23 +45,21 @@ NETWORKS = {
 }
 """Pickled class -> the network's name."""
 
-
-class LegacyCheckpoint(NamedTuple):
-    """What a published checkpoint says.
-
-    Attributes:
-        name: of the network, as on the command line.
-        state: parameter name -> tensor on the CPU, without DataParallel's 'module.'.
-        res_scale: of its residual blocks.
-        epoch: when it was saved.
-        options: the published program's options, plain values only.
-    """
-
-    name: str
-    state: dict[str, torch.Tensor]
-    res_scale: float
-    epoch: int
-    options: dict[str, Any]
+RESIDUAL_BLOCK = "nets.base.Residual_Block"
+DATA_PARALLEL = "torch.nn.parallel.data_parallel.DataParallel"
+MODULES = (
+    *NETWORKS,
+    RESIDUAL_BLOCK,
+    DATA_PARALLEL,
+    "torch.nn.modules.activation.PReLU",
+    "torch.nn.modules.activation.ReLU",
+    "torch.nn.modules.container.Sequential",
+    "torch.nn.modules.conv.Conv2d",
+    "torch.nn.modules.conv.ConvTranspose2d",
+    "torch.nn.modules.linear.Linear",
+    "torch.nn.modules.pixelshuffle.PixelShuffle",
+)
+"""Classes that become records."""
 
 
 class NoCheckpoint(pickle.UnpicklingError):
@@ -95,17 +77,14 @@ class _Record:
         self.__dict__.update(state)
 
 
-RECORDS = {name: type(name.rsplit(".", 1)[1], (_Record,), {"kind": name}) for name in MODULES}
-
-
-def _rebuild_tensor(storage, offset, size, stride, *_) -> torch.Tensor:
-    """A tensor on ``storage`` (1-D tensor), no larger than that; its bounds are checked by as_strided."""
+def _rebuild_tensor(storage: Tensor, offset, size, stride, *_) -> Tensor:
+    """A tensor on ``storage`` (1-D), no larger than that; its bounds are checked by as_strided."""
     if math.prod(size) > storage.numel():
         raise NoCheckpoint("a tensor is larger than its storage")
     return storage.as_strided(tuple(size), tuple(stride), int(offset))
 
 
-def _rebuild_parameter(data, *_) -> torch.Tensor:
+def _rebuild_parameter(data, *_) -> Tensor:
     return data
 
 
@@ -113,7 +92,10 @@ def _nothing(*_) -> None:
     return None
 
 
-FUNCTIONS = {
+ADMITTED = {
+    **{name: type(name.rsplit(".", 1)[1], (_Record,), {"kind": name}) for name in MODULES},
+    **{f"torch.{name}": dtype for name, dtype in STORAGE_TYPES.items()},
+    **{f"torch.cuda.{name}": dtype for name, dtype in STORAGE_TYPES.items()},
     "collections.OrderedDict": OrderedDict,
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
@@ -124,148 +106,160 @@ FUNCTIONS = {
     "torch.Size": tuple,
     "__builtin__.set": set,  # later versions' list of buffers that are not saved
     "builtins.set": set,
-    **{f"torch.{name}": dtype for name, dtype in STORAGE_TYPES.items()},
-    **{f"torch.cuda.{name}": dtype for name, dtype in STORAGE_TYPES.items()},
 }
-"""The other admitted names."""
+"""Name in a pickle -> what stands for it here; there are no others."""
 
 
-class _Unpickler(pickle._Unpickler):
-    """Admits MODULES and FUNCTIONS and refuses every other name.
+class _Reader(pickle._Unpickler):
+    """An unpickler that admits ADMITTED and refuses every other name, and the storages that its pickles mention.
 
-    Python's own unpickler, not its C twin: that one allocates a memo of any length that a damaged byte names, which
-    can take all memory of the machine.
+    It is Python's own unpickler, not its C twin: that one allocates a memo of any length that a damaged byte names,
+    which can take all memory of the machine.
+
+    Args:
+        file: of pickles.
+        limit: bytes that the storages may have together, allocated at first mention and filled later.
     """
 
-    def __init__(self, file: BinaryIO, storages: "_Storages"):
+    def __init__(self, file: BinaryIO, limit: int):
         super().__init__(file, encoding="utf-8")
-        self.storages = storages
+        self.limit = limit
+        self.storages: dict[str, Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         path = f"{module}.{name}"
-        found = RECORDS.get(path) or FUNCTIONS.get(path)
-        if found is None:
+        if path not in ADMITTED:
             raise NoCheckpoint(f"it names {path}, which no checkpoint of these networks needs")
-        return found
+        return ADMITTED[path]
 
     def persistent_load(self, identity: Any) -> Any:
         if not isinstance(identity, tuple) or not identity:
             raise NoCheckpoint("it refers to something outside the file")
         if identity[0] == "module":  # the class, then its source file and text, which nobody needs
             return identity[1]
-        if identity[0] == "storage" and len(identity) >= 5:
-            return self.storages.get(*identity[1:5])
-        raise NoCheckpoint("it refers to something that is neither a module nor a storage")
-
-
-class _Storages:
-    """The tensors behind storages, allocated at first mention and filled from the file."""
-
-    def __init__(self, limit: int):
-        self.limit = limit
-        self.tensors: dict[str, torch.Tensor] = {}
-
-    def get(self, dtype: torch.dtype, key: str, _location: str, count: int) -> torch.Tensor:
-        """The 1-D tensor of storage ``key``."""
+        if identity[0] != "storage" or len(identity) < 5:
+            raise NoCheckpoint("it refers to something that is neither a module nor a storage")
+        _, dtype, key, _location, count = identity[:5]
         if not isinstance(dtype, torch.dtype) or not isinstance(count, int) or count < 0:
             raise NoCheckpoint("a storage is not described as torch does")
-        if key not in self.tensors:
+        if key not in self.storages:
             self.limit -= count * dtype.itemsize
             if self.limit < 0:
                 raise NoCheckpoint("its tensors are larger than the file")
-            self.tensors[key] = torch.zeros(count, dtype=dtype)
-        return self.tensors[key]
+            self.storages[key] = torch.zeros(count, dtype=dtype)
+        return self.storages[key]
 
-    def fill(self, key: str, data: bytes) -> None:
-        """Copy little-endian ``data`` into storage ``key``."""
-        tensor = self.tensors[key]
-        if len(data) != tensor.numel() * tensor.itemsize:
-            raise NoCheckpoint(f"storage {key} holds {len(data)} bytes, not {tensor.numel() * tensor.itemsize}")
+    def fill(self, key: str, size: int, file: BinaryIO) -> None:
+        """Read storage ``key``, ``size`` little-endian bytes, from ``file``."""
+        storage = self.storages[key]
+        if size != storage.nbytes or len(data := file.read(size)) != size:
+            raise NoCheckpoint(f"storage {key} has the wrong size")
         if data:
-            tensor.copy_(torch.frombuffer(bytearray(data), dtype=tensor.dtype))
+            storage.copy_(torch.frombuffer(bytearray(data), dtype=storage.dtype))
 
 
 def _read_zip(path: Path) -> Any:
     """The object in torch's zip format."""
     with zipfile.ZipFile(path) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
-        prefix = name.removesuffix("data.pkl")
-        storages = _Storages(path.stat().st_size)
         with archive.open(name) as file:
-            result = _Unpickler(file, storages).load()
-        for key, tensor in storages.tensors.items():
-            entry = archive.getinfo(f"{prefix}data/{key}")
-            if entry.file_size != tensor.numel() * tensor.itemsize:
-                raise NoCheckpoint(f"storage {key} has the wrong size")
-            storages.fill(key, archive.read(entry))
-    return result
+            reader = _Reader(file, path.stat().st_size)
+            content = reader.load()
+        for key in reader.storages:
+            entry = archive.getinfo(f"{name.removesuffix('data.pkl')}data/{key}")
+            with archive.open(entry) as file:
+                reader.fill(key, entry.file_size, file)
+    return content
 
 
 def _read_stream(path: Path) -> Any:
     """The object in torch 0.4.1's format: magic, protocol, system, object and keys as pickles, then storages."""
-    storages = _Storages(path.stat().st_size)
     with open(path, "rb") as file:
-        if _Unpickler(file, storages).load() != MAGIC or _Unpickler(file, storages).load() != PROTOCOL:
+        reader = _Reader(file, path.stat().st_size)
+        if reader.load() != MAGIC or reader.load() != PROTOCOL:
             raise NoCheckpoint("it is not a torch checkpoint")
-        _Unpickler(file, storages).load()  # byte order and sizes of C types: always little-endian in practice
-        result = _Unpickler(file, storages).load()
-        for key in _Unpickler(file, storages).load():
+        reader.load()  # byte order and sizes of C types: always little-endian in practice
+        content = reader.load()
+        for key in reader.load():
             (count,) = struct.unpack("<q", file.read(8))
-            tensor = storages.tensors[key]
-            if count != tensor.numel():
-                raise NoCheckpoint(f"storage {key} has the wrong size")
-            storages.fill(key, file.read(count * tensor.itemsize))
-    return result
+            reader.fill(key, count * reader.storages[key].itemsize, file)
+    return content
 
 
-def _state(record: _Record, prefix: str = "") -> dict[str, torch.Tensor]:
+def _state(record: _Record, prefix: str = "") -> dict[str, Tensor]:
     """Parameters and buffers of a module record by their full names."""
-    found = {}
-    for table in ("_parameters", "_buffers"):
-        for name, tensor in record.__dict__.get(table, {}).items():
-            if isinstance(tensor, torch.Tensor):
-                found[prefix + name] = tensor
-    for name, module in record.__dict__.get("_modules", {}).items():
+    attributes = vars(record)
+    own = {**attributes.get("_parameters", {}), **attributes.get("_buffers", {})}
+    state = {prefix + name: tensor for name, tensor in own.items() if isinstance(tensor, Tensor)}
+    for name, module in attributes.get("_modules", {}).items():
         if isinstance(module, _Record):
-            found |= _state(module, f"{prefix}{name}.")
-    return found
+            state |= _state(module, f"{prefix}{name}.")
+    return state
 
 
 def _res_scale(record: _Record) -> float | None:
     """The res_scale of the first residual block, if there is one."""
-    if record.kind == "nets.base.Residual_Block":
-        return record.__dict__.get("res_scale")
-    scales = (_res_scale(module) for module in record.__dict__.get("_modules", {}).values() if module is not None)
+    if record.kind == RESIDUAL_BLOCK:
+        return vars(record).get("res_scale")
+    modules = vars(record).get("_modules", {}).values()
+    scales = (_res_scale(module) for module in modules if isinstance(module, _Record))
     return next((scale for scale in scales if scale is not None), None)
 
 
-def load(path: str | Path) -> LegacyCheckpoint:
+def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint of the published program without running anything in it.
+
+    Returns:
+        What checkpoints.describe says of a network but the format: net, arguments, model (without DataParallel's
+        'module.'), opt (plain values only) and epoch.
 
     Raises:
         UserError: if it is no such checkpoint, damaged, or names anything that is not admitted.
     """
-    path = Path(path)
     try:
         content = _read_zip(path) if zipfile.is_zipfile(path) else _read_stream(path)
-        module = content["model"] if isinstance(content, dict) else content
-        while isinstance(module, _Record) and module.kind.endswith(".DataParallel"):
-            module = module.__dict__["_modules"]["module"]
+        if not isinstance(content, dict):
+            content = {"model": content}
+        module = content["model"]
+        while isinstance(module, _Record) and module.kind == DATA_PARALLEL:
+            module = vars(module)["_modules"]["module"]
         if not isinstance(module, _Record) or module.kind not in NETWORKS:
             raise NoCheckpoint("it holds no network of this project")
-        options = content.get("opt") if isinstance(content, dict) else None
-        options = options if isinstance(options, dict) else vars(options) if isinstance(options, _Record) else {}
-        plain = {key: value for key, value in options.items() if isinstance(value, str | int | float | bool | None)}
+        name, state = NETWORKS[module.kind], _state(module)
+        options = content.get("opt")
+        options = vars(options) if isinstance(options, _Record) else options if isinstance(options, dict) else {}
+        options = {key: value for key, value in options.items() if isinstance(value, str | int | float | bool | None)}
         scale = _res_scale(module)
-        return LegacyCheckpoint(
-            NETWORKS[module.kind],
-            {name: tensor.clone() for name, tensor in _state(module).items()},
-            float(plain.get("res_scale", 0.1) if scale is None else scale),
-            int(content.get("epoch", 0)) if isinstance(content, dict) else 0,
-            plain,
-        )
+        try:
+            arguments = infer_arguments(name, state, float(options.get("res_scale", 0.1) if scale is None else scale))
+        except (LookupError, ValueError) as error:
+            raise NoCheckpoint(f"it lacks weights of its network {name}: {error}") from None
+        epoch = int(content.get("epoch", 0))
     except Exception as error:  # the bytes of the file decide what fails, and how
         raise UserError(f"the checkpoint {str(path)!r} can't be read: {_reason(error)}") from None
+    return {"net": name, "arguments": arguments, "model": state, "opt": options, "epoch": epoch}
+
+
+def infer_arguments(name: str, state: Mapping[str, Tensor], res_scale: float) -> dict[str, Any]:
+    """The constructor arguments of the network ``name`` with this state dict.
+
+    Shapes say everything but ``res_scale``; the published program's own options don't (an odd n_resblocks loses a
+    block there). Raises KeyError if the state dict is another network's.
+    """
+    if name.startswith("arcnn"):
+        return {"channels": state["base.0.weight"].shape[1]}
+    features, in_channel = state["conv_input.weight"].shape[:2]
+    arguments = {
+        "in_channel": in_channel,
+        "out_channel": state["conv_output.weight"].shape[0],
+        "n_feats": features,
+        "n_resblocks": len({key.rsplit(".", 2)[0] for key in state if key.startswith("residual")}),
+        "res_scale": res_scale,
+    }
+    if name == "qmarg":
+        arguments["global_feats"], arguments["in_glo_channel"] = state["conv_global.0.weight"].shape[:2]
+        arguments["global_hidden"] = state["conv_global_l.0.weight"].shape[0]
+    return arguments
 
 
 def _reason(error: Exception) -> str:
@@ -274,26 +268,3 @@ def _reason(error: Exception) -> str:
         return error.strerror
     reason = str(error) if isinstance(error, NoCheckpoint | OSError) else "it is damaged or no checkpoint (a .pth file)"
     return " ".join(reason.split())[:300]
-
-
-def infer_arguments(name: str, state: Mapping[str, torch.Tensor], res_scale: float) -> dict[str, Any]:
-    """The constructor arguments of a network whose published checkpoint has the state dict ``state``.
-
-    Shapes say everything but ``res_scale``; the published program's own options don't (an odd n_resblocks loses a
-    block there). Raises KeyError if the state dict is another network's.
-    """
-    if name.startswith("arcnn"):
-        return {"channels": state["base.0.weight"].shape[1]}
-    features, in_channel = state["conv_input.weight"].shape[:2]
-    blocks = {key.rsplit(".", 2)[0] for key in state if key.startswith("residual")}
-    chosen = {
-        "in_channel": in_channel,
-        "out_channel": state["conv_output.weight"].shape[0],
-        "n_feats": features,
-        "n_resblocks": len(blocks),
-        "res_scale": res_scale,
-    }
-    if name == "qmarg":
-        chosen["global_feats"], chosen["in_glo_channel"] = state["conv_global.0.weight"].shape[:2]
-        chosen["global_hidden"] = state["conv_global_l.0.weight"].shape[0]
-    return chosen

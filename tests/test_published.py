@@ -7,14 +7,14 @@ import random
 import struct
 import tracemalloc
 import zipfile
+from collections import OrderedDict
 
 import pytest
 import torch
 from conftest import network_arguments
-from published_format import data_parallel, published_names, write
+from published_format import STREAM_START, Storage, data_parallel, published_names, write
 
 from qgcn import checkpoints, nets
-from qgcn.checkpoints import published as legacy
 from qgcn.utils.errors import UserError
 
 OPTIONS = {"net": "qmar", "n_resblocks": 2, "colorMode": "RGB", "quality": "[1,60]", "cuda": True, "resume": None}
@@ -119,7 +119,7 @@ def test_a_bare_pickle_is_refused(tmp_path):
 )
 def test_no_opcode_gets_around_the_list(tmp_path, raw):
     path = tmp_path / "hostile.pth"
-    for start in (b"", pickle.dumps(legacy.MAGIC, 2) + pickle.dumps(legacy.PROTOCOL, 2) + pickle.dumps({}, 2)):
+    for start in (b"", STREAM_START):
         path.write_bytes(start + raw)
         with pytest.raises(UserError, match=r"hostile\.pth' can't be read"):
             checkpoints.load(path)
@@ -133,8 +133,7 @@ def test_no_opcode_gets_around_the_list(tmp_path, raw):
 def test_a_damaged_index_does_not_take_all_memory(tmp_path):
     # LONG_BINPUT: remember at an index; the C unpickler allocates 16 bytes for each one below it.
     path = tmp_path / "old.pth"
-    start = pickle.dumps(legacy.MAGIC, 2) + pickle.dumps(legacy.PROTOCOL, 2) + pickle.dumps({}, 2)
-    path.write_bytes(start + b"\x80\x02}r" + struct.pack("<I", 1 << 24) + b".")
+    path.write_bytes(STREAM_START + b"\x80\x02}r" + struct.pack("<I", 1 << 24) + b".")
     tracemalloc.start()
     try:
         with pytest.raises(UserError, match="can't be read"):
@@ -147,21 +146,75 @@ def test_a_damaged_index_does_not_take_all_memory(tmp_path):
 @pytest.mark.parametrize(
     "name", ["numpy._core.multiarray._reconstruct", "nets.qmar.os", "builtins.getattr", "torch.nn.modules.loss.L1Loss"]
 )
-def test_names_off_the_list_are_refused(name):
+def test_names_off_the_list_are_refused(tmp_path, name):
     module, attribute = name.rsplit(".", 1)
-    stream = b"c" + module.encode() + b"\n" + attribute.encode() + b"\n."
-    with pytest.raises(pickle.UnpicklingError, match=name):
-        legacy._Unpickler(io.BytesIO(stream), legacy._Storages(0)).load()
+    path = tmp_path / "hostile.pth"
+    path.write_bytes(STREAM_START + b"c" + module.encode() + b"\n" + attribute.encode() + b"\n.")
+    with pytest.raises(UserError, match=f"it names {name}"):
+        checkpoints.load(path)
 
 
-def test_a_tensor_can_not_claim_more_than_its_storage():
-    storage = torch.zeros(4)
-    with pytest.raises(pickle.UnpicklingError, match="larger than its storage"):
-        legacy._rebuild_tensor(storage, 0, (1 << 40,), (0,))
-    with pytest.raises(RuntimeError):
-        legacy._rebuild_tensor(storage, 3, (4,), (1,))
-    with pytest.raises(pickle.UnpicklingError, match="larger than the file"):
-        legacy._Storages(1000).get(torch.float32, "0", "cpu", 1 << 50)
+@pytest.mark.parametrize("stream", [True, False], ids=["torch-0.4.1", "zip"])
+@pytest.mark.parametrize(
+    ("offset", "size", "stride", "told"),
+    [(0, (1 << 40,), (0,), "larger than its storage"), (3, (4,), (1,), "damaged"), (0, (2, 2), (8, 1), "damaged")],
+)
+def test_a_tensor_can_not_claim_more_than_its_storage(tmp_path, offset, size, stride, told, stream):
+    tensor = Harm(torch._utils._rebuild_tensor_v2, Storage(torch.zeros(4)), offset, size, stride, False, OrderedDict())
+    content = {"epoch": 1, "model": nets.build("arcnn", {"channels": 1}), "opt": {}, "extra": tensor}
+    path = write(tmp_path / "hostile.pth", content, stream=stream)
+    with pytest.raises(UserError, match=told):
+        checkpoints.load(path)
+
+
+def test_a_storage_can_not_claim_more_than_the_file(tmp_path):
+    path = tmp_path / "hostile.pth"
+    published(path, "arcnn", channels=1)
+    whole, count = path.read_bytes(), 64 * 81
+    path.write_bytes(whole.replace(b"M" + struct.pack("<H", count), b"\x8a\x07" + (1 << 50).to_bytes(7, "little"), 1))
+    with pytest.raises(UserError, match="larger than the file"):
+        checkpoints.load(path)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_torchscript_is_refused_and_does_not_run(tmp_path, capfd):
+    """torch.load would hand it to torch.jit.load, whatever the unpickler."""
+
+    class Script(torch.nn.Module):
+        def forward(self, x):
+            return x
+
+        @torch.jit.export
+        def __getstate__(self):
+            return 1
+
+        @torch.jit.export
+        def __setstate__(self, state: int):
+            print("it ran")
+            self.training = False
+
+    path = tmp_path / "hostile.pth"
+    torch.jit.script(Script()).save(path)
+    with pytest.raises(UserError, match="can't be read"):
+        checkpoints.load(path)
+    assert "it ran" not in capfd.readouterr().out
+    torch.jit.load(path)
+    assert "it ran" in capfd.readouterr().out
+
+
+def test_source_text_in_a_file_writes_no_patch(tmp_path):
+    """torch.load's stream format would write one beside a class that says dump_patches, at the class's name."""
+
+    def text(words):
+        return b"X" + struct.pack("<I", len(words)) + words
+
+    function = b"ctorch._utils\n_rebuild_tensor\nN}(" + text(b"dump_patches") + b"\x88"
+    function += text(b"__name__") + text(str(tmp_path / "anywhere").encode()) + b"u\x86b"
+    path = tmp_path / "hostile.pth"
+    path.write_bytes(STREAM_START + b"(" + text(b"module") + function + text(b"a.py") + text(b"any text") + b"tQ.")
+    with pytest.raises(UserError, match="can't be read"):
+        checkpoints.load(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["hostile.pth"]
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["torch-0.4.1", "zip"])

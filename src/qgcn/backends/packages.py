@@ -1,24 +1,18 @@
-"""What backends share: the type of a runner, optional packages, and quiet."""
+"""Optional packages: imported when they are needed, told with the pip command, and kept quiet."""
 
 import importlib
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from types import ModuleType
 
-import numpy as np
-
 from qgcn.utils.errors import UserError
 
-Runner = Callable[[list[np.ndarray]], np.ndarray]
-"""x, and the global image where there is one, float32 -> restored, float32; any number of threads may call it."""
-
-
-NO_REPORTS = {"ORT_DISABLE_TELEMETRY": "1", "NNCF_CI": "1"}
-"""Environment variables without which ONNX Runtime and NNCF report their use over the network."""
+NO_REPORTS = {"NNCF_CI": "1", "ORT_DISABLE_TELEMETRY": "1"}
+"""Environment variables without which NNCF, and ONNX Runtime where a package loads it, report their use."""
 
 
 def optional(module: str, needed_for: str, packages: str) -> ModuleType:

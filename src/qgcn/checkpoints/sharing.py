@@ -1,0 +1,55 @@
+"""Checkpoints that are fit to share: without optimizer and local paths, and if wished at half the size."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qgcn import checkpoints, nets
+from qgcn.utils.errors import UserError
+
+LOCAL = ("imgGTRoot", "imgValidRoot", "store", "savedir", "resume", "pretrained")
+"""Options that name places on somebody's machine."""
+
+
+def convert(old: str, new: str, *, half: bool = False, overwrite: bool = False) -> str:
+    """Write the checkpoint ``old``, of the published program or of a training run, as one that is fit to share.
+
+    Args:
+        new: the file to write.
+        half: store the weights in float16; checkpoints.load returns float32 all the same.
+        overwrite: whether ``new`` may exist.
+
+    Returns:
+        A line that says what the new file holds.
+
+    Raises:
+        UserError: if ``old`` can't be read, ``new`` exists or is ``old``, or a weight is too large for float16.
+    """
+    source, target = Path(old), Path(new)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UserError(f"{new!r} is the checkpoint to convert, whose training state would be lost: give another name")
+    if target.is_dir():
+        raise UserError(f"{new!r} is a folder: name a file")
+    if target.exists() and not overwrite:
+        raise UserError(f"{new!r} exists: give another name or --overwrite")
+    content = checkpoints.load(old)
+    content.pop("training", None)
+    content["opt"] = {name: value for name, value in content["opt"].items() if name not in LOCAL}
+    network = checkpoints.build_network(content, old)
+    if half:
+        content["model"] = {name: _halved(name, weight) for name, weight in content["model"].items()}
+    checkpoints.save(new, content)
+    title = nets.kind(content["net"]).title
+    return f"{new}: {title}, {nets.parameter_count(network)} parameters, epoch {content['epoch']}"
+
+
+def _halved(name: str, weight: Tensor) -> Tensor:
+    """A floating-point weight in float16, another as it is; raises UserError for one that float16 can't hold."""
+    if not weight.is_floating_point():
+        return weight
+    largest = weight.abs().max().item() if weight.numel() else 0.0
+    limit = torch.finfo(torch.float16).max
+    if largest > limit:
+        raise UserError(f"--half holds no weight above {limit:g}, and {name} has {largest:g}: leave --half out")
+    return weight.half()
