@@ -138,7 +138,7 @@ def test_startup():
     lines = printed("startup.py")
     assert [line.split(" | ")[0] for line in lines[2:4]] == ["| main.py --help", "| eval.py --help"] and len(
         lines
-    ) == 14
+    ) == 13
 
 
 def test_real_jpegs(folder, tmp_path):

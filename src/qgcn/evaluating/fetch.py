@@ -36,33 +36,22 @@ class Archive:
     size: int | None = None
 
 
+DIV2K = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
+BSDS500 = "http://www.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/BSR/BSR_bsds500.tgz"
+
 ARCHIVES = {
     "DIV2K": (
         Archive(
-            "https://data.vision.ee.ethz.ch/cvl/DIV2K/DIV2K_train_HR.zip",
-            "DIV2K_train_HR",
-            "DIV2K/DIV2K_train_HR",
-            800,
-            "bdc2d9338d4e574fe81bf7d158758658",
-            3_530_603_713,
+            f"{DIV2K}/DIV2K_train_HR.zip", "DIV2K_train_HR", "DIV2K/DIV2K_train_HR", 800,
+            "bdc2d9338d4e574fe81bf7d158758658", 3_530_603_713,
         ),
         Archive(
-            "https://data.vision.ee.ethz.ch/cvl/DIV2K/DIV2K_valid_HR.zip",
-            "DIV2K_valid_HR",
-            DATASETS["DIV2K"][0],
-            100,
+            f"{DIV2K}/DIV2K_valid_HR.zip", "DIV2K_valid_HR", DATASETS["DIV2K"][0], 100,
             "9fcdda83005c5e5997799b69f955ff88",
         ),
     ),
-    "BSDS500": (
-        Archive(
-            "http://www.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/BSR/BSR_bsds500.tgz",
-            "BSR/BSDS500/data/images/test",
-            DATASETS["BSDS500"][0],
-            200,
-        ),
-    ),
-}
+    "BSDS500": (Archive(BSDS500, "BSR/BSDS500/data/images/test", DATASETS["BSDS500"][0], 200),),
+}  # fmt: skip
 
 BY_HAND = {
     "LIVE1": "the LIVE Image Quality Assessment Database release 2 is given on request at "
