@@ -1,6 +1,5 @@
 """One image as each method shows it."""
 
-import torch
 from PIL import Image
 
 from qgcn.evaluating.evaluate import evaluate_image
@@ -14,7 +13,7 @@ from qgcn.utils.image import load_image
 
 def compare_methods(path: str, models: Models, quality: int, crop: Box | None, *, codec: Codec) -> Image.Image:
     """The original, the JPEG and each method, with ``crop`` or where the last method gains most enlarged."""
-    loaded = {name: load_model(checkpoint_path, torch.device("cpu")) for name, checkpoint_path in models.items()}
+    loaded = {name: load_model(checkpoint_path) for name, checkpoint_path in models.items()}
     modes = {model.color_mode for model in loaded.values()}
     if len(modes) > 1:
         raise UserError("compare shows checkpoints of one colour mode: these restore colour and gray")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from qgcn import checkpoints
@@ -159,7 +158,7 @@ def mean_figures(
             keys = {file: Measured(*made_with, *images[file]) for file in files}
             missing = [file for file in files if keys[file] not in record.rows]
             if missing and path and model is None:
-                model = load_model(path, torch.device("cpu"), memory=MEMORY)
+                model = load_model(path, memory=MEMORY)
             batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
             title = f"{data} {mode}, {method}, quality {quality}"
             for batch in tqdm(batches, title, unit="batch", leave=False, disable=not batches):

@@ -96,7 +96,7 @@ class Model:
 
 def load_model(
     path: str | Path,
-    device: torch.device,
+    device: torch.device | None = None,
     *,
     backend: str = "",
     precision: str = "fp32",
@@ -106,8 +106,9 @@ def load_model(
     """The model of a checkpoint, or of a file that export.py wrote.
 
     Args:
-        backend: what runs the network: 'torch', 'openvino' or 'onnxruntime'; '' means PyTorch for a checkpoint and
-            what an exported file was made for.
+        device: where it runs (default: the CPU).
+        backend: what runs the network: 'torch' or 'openvino'; '' means PyTorch for a checkpoint and what an exported
+            file was made for.
         precision: 'fp32' or 'bf16'.
         int8: compute most of the network in 8 bits; a checkpoint is calibrated anew each time, an exported file is not.
         memory: bytes that the features of a tile may take (tiles.tile_side).
@@ -115,6 +116,7 @@ def load_model(
     Raises:
         UserError: if it can't be read (checkpoints.load), or the choice does not suit it (backends.build).
     """
+    device = device or torch.device("cpu")
     how = {"backend": backend, "precision": precision, "int8": int8}
     if backends.is_exported(path):
         network, exported = backends.open_exported(path, device, **how)

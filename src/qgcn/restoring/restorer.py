@@ -88,9 +88,7 @@ class Restorer:
         self.models: dict[int, Model] = {}
         for model in models:
             if not isinstance(model, Model):
-                model = load_model(
-                    model, device or torch.device("cpu"), backend=backend, precision=precision, int8=int8, memory=memory
-                )
+                model = load_model(model, device, backend=backend, precision=precision, int8=int8, memory=memory)
             if other := self.models.get(model.channels):
                 kind = "colour" if model.channels == 3 else "gray"
                 raise UserError(f"{other.source!r} and {model.source!r} are both for {kind}: give one of each kind")
