@@ -12,8 +12,7 @@ from qgcn.utils.image import image_files, load_image, pad_to_multiple, sample_ph
 
 QUALITIES = (5, 10, 20, 30, 40, 50, 70, 90)
 IMAGES = 16
-SIDE = 256
-"""Side of the crops, pixels."""
+SIDE = 256  # side of the crops, pixels
 
 
 def calibration_inputs(exported: Exported, folder: str | Path = "") -> list[dict[str, np.ndarray]]:

@@ -20,8 +20,7 @@ SUFFIX = ".xml"
 WEIGHTS_SUFFIX = ".bin"
 SUFFIXES = (WEIGHTS_SUFFIX, SUFFIX)  # in the order of writing: who finds the .xml finds both
 PACKAGES = "onnx openvino"
-ROOT = "qgcn"
-"""Where metadata lie in a file's rt_info."""
+ROOT = "qgcn"  # where metadata lie in a file's rt_info
 
 
 def _openvino() -> ModuleType:

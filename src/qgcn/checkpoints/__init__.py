@@ -14,8 +14,7 @@ from qgcn.utils.errors import UserError
 from qgcn.utils.files import atomic_write
 
 FORMAT = 1
-KEYS = {"net", "arguments", "model", "opt", "epoch"}
-"""What every checkpoint says besides its format; see `describe`."""
+KEYS = {"net", "arguments", "model", "opt", "epoch"}  # what every checkpoint says besides its format; see `describe`
 
 
 def describe(network: nn.Module, name: str, arguments: dict[str, Any], options: dict[str, Any], epoch: int) -> dict:

@@ -23,9 +23,7 @@ from torch import Tensor
 
 from qgcn.utils.errors import UserError
 
-MAGIC = 0x1950A86A20F9469CFC6C
-PROTOCOL = 1001
-"""First two pickles of torch's stream format."""
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # the first two pickles of torch's stream format
 
 STORAGE_TYPES = {
     "FloatStorage": torch.float32,

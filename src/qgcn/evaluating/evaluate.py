@@ -21,8 +21,7 @@ from qgcn.utils.image import load_image, output_names, pad_to_multiple, save_png
 
 Item, Made = TypeVar("Item"), TypeVar("Made")
 
-Row = dict[str, Any]
-"""{"name", "compressed": {metric: value}, "restored": {metric: value} or None}, as in the JSON."""
+Row = dict[str, Any]  # {"name", "compressed": {metric: value}, "restored": {metric: value} or None}, as in the JSON
 
 
 def restore_compressed(model: Model, compressed: Compressed) -> np.ndarray:

@@ -63,8 +63,7 @@ BY_HAND = {
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".bmp")
 
-PATIENCE = 60
-"""Seconds without a byte after which a server counts as gone."""
+PATIENCE = 60  # seconds without a byte after which a server counts as gone
 
 
 def main(options: Namespace) -> int:

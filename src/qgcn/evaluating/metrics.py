@@ -12,8 +12,7 @@ from qgcn.utils.image import luminance
 
 PEAK = 255
 SSIM_WINDOW = 8
-SSIM_STRIP = 32
-"""Rows of the SSIM map that are computed at once."""
+SSIM_STRIP = 32  # rows of the SSIM map that are computed at once
 
 
 def _check(image: np.ndarray, ground_truth: np.ndarray) -> None:

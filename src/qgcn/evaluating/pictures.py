@@ -8,13 +8,9 @@ from PIL import Image, ImageDraw, ImageFont
 from qgcn.evaluating.metrics import psnr
 from qgcn.utils.image import to_pillow
 
-CROP = (96, 96)
-"""Width and height of a crop, pixels."""
-MARGIN, TEXT = 10, 17
-"""Space around panels and height of captions, pixels."""
-
-Box = tuple[int, int, int, int]
-"""left, top, width, height of a crop, pixels."""
+CROP = (96, 96)  # width and height of a crop, pixels
+MARGIN, TEXT = 10, 17  # space around panels and height of captions, pixels
+Box = tuple[int, int, int, int]  # left, top, width, height of a crop, pixels
 
 
 def largest_gain(

@@ -4,8 +4,7 @@ import numpy as np
 
 from qgcn.jpeg.tables import BLOCK
 
-LEVEL_SHIFT = 128
-"""What encoders take off samples of 0..255 before the DCT (ITU-T T.81, A.3.1)."""
+LEVEL_SHIFT = 128  # what encoders take off samples of 0..255 before the DCT (ITU-T T.81, A.3.1)
 
 
 def _basis() -> np.ndarray:

@@ -17,25 +17,18 @@ from qgcn.jpeg.tables import BLOCK, standard_tables
 
 QUALITIES = range(1, 101)
 
-PATCHES = 6144
-"""At most so many places of a picture are looked at: all of one of 768 x 512."""
+PATCHES = 6144  # at most so many places of a picture are looked at: all of one of 768 x 512
 
 NOISE = 0.4
 """Standard deviation of coefficients about their multiples, for rounding to 8 bits: of Y, and again of R, G and B."""
-STRAY = 0.1
-"""The share of coefficients that is taken to lie anywhere, such as those of pictures that were retouched."""
-LEAST = 1.5
-"""Smaller coefficients say nothing: most are zeros, which are multiples of any step."""
-
-EVIDENCE = 40.0
-"""An estimate is certain if it is e to this power as likely as no compression, and as any other grid."""
-SHARE = 0.05
-"""And if this much of it, at least, comes from each coefficient on average."""
+STRAY = 0.1  # the share of coefficients that is taken to lie anywhere, such as those of pictures that were retouched
+LEAST = 1.5  # smaller coefficients say nothing: most are zeros, which are multiples of any step
+EVIDENCE = 40.0  # an estimate is certain if it is e to this power as likely as no compression, and as any other grid
+SHARE = 0.05  # and if this much of it, at least, comes from each coefficient on average
 
 _BINS_A_LEVEL = 4
 _LARGEST = 256
-_SIDE = 2 * BLOCK - 1
-"""Side of a patch, which holds one block of each of the 64 grids."""
+_SIDE = 2 * BLOCK - 1  # side of a patch, which holds one block of each of the 64 grids
 
 
 class Estimate(NamedTuple):

@@ -12,8 +12,7 @@ from qgcn.jpeg.tables import BLOCK
 SOI, EOI, SOS, DQT, APP0, APP14, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xE0, 0xEE, 0xFE
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of frame headers; the three between them are DHT, JPG and DAC."""
-ALONE = frozenset([0x01, *range(0xD0, 0xD8)])
-"""Markers without a segment: TEM and the restarts."""
+ALONE = frozenset([0x01, *range(0xD0, 0xD8)])  # markers without a segment: TEM and the restarts
 
 _END_OF_SCAN = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")
 """A marker that ends entropy-coded data, in which FF 00 is a byte and FF D0 to FF D7 are restarts."""

@@ -20,8 +20,7 @@ from qgcn.jpeg.library import libjpeg
 from qgcn.jpeg.markers import picture_alone, read_structure
 from qgcn.jpeg.tables import BLOCK
 
-VERSION = "turbo210"
-"""The libjpeg that reads coefficients: of those that jpeglib carries the nearest to Pillow's."""
+VERSION = "turbo210"  # the libjpeg that reads coefficients: of those that jpeglib carries the nearest to Pillow's
 
 HALF = np.float32(0.5 - 1 / 256)
 """Half a step, less what keeps a float32 picture from leaving an interval by its rounding."""
@@ -29,8 +28,7 @@ HALF = np.float32(0.5 - 1 / 256)
 ROUNDS = 8
 """Usually one is enough; on LIVE1 at quality 50 one leaves 0.11 % of the coefficients outside and eight 0.02 %."""
 
-_BAND = 2 * BLOCK * 12
-"""Rows that are projected at once: whole blocks of components that are reduced by 1, 2, 3 or 4."""
+_BAND = 2 * BLOCK * 12  # rows that are projected at once: whole blocks of components that are reduced by 1, 2, 3 or 4
 
 
 class Component(NamedTuple):

@@ -22,8 +22,7 @@ HELD_OUT_MAKERS = frozenset({"Casio", "Fujifilm", "HP", "Kodak", "Minolta"})
 _MEAN_OF_LOW = LOW.ravel() / LOW.sum()
 _ROWS, _COLUMNS = np.mgrid[:BLOCK, :BLOCK] / (BLOCK - 1)
 _COSINES = np.cos(np.pi * np.outer(np.arange(4), np.arange(BLOCK) + 0.5) / BLOCK)
-_WAVES = np.kron(_COSINES, _COSINES)
-"""16 smooth deviations of a table: 16 x 64."""
+_WAVES = np.kron(_COSINES, _COSINES)  # 16 smooth deviations of a table: 16 x 64
 
 
 def choose(random: Generator, shares: dict[str, float]) -> str:

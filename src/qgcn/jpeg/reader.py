@@ -17,8 +17,7 @@ MAX_MEGAPIXELS = 200
 MAX_SCANS = 200
 """Scans beyond this are refused: each of them costs a pass over the picture, and encoders write about ten."""
 
-_STRIP = 256
-"""Rows that are copied at once."""
+_STRIP = 256  # rows that are copied at once
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))[2-8]")
 
 

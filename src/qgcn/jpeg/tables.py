@@ -16,8 +16,7 @@ BLOCK = 8
 _FREQUENCY = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
 LOW, HIGH = _FREQUENCY <= 4, _FREQUENCY >= 8
 """The frequencies, 8 x 8, whose steps decide how strong a table looks, and those whose steps may be of another size."""
-LARGEST_STEP = 255
-"""The largest quantization step that a network's input, one byte a step, has room for."""
+LARGEST_STEP = 255  # the largest quantization step that a network's input, one byte a step, has room for
 
 
 class FileTables(NamedTuple):

@@ -20,14 +20,9 @@ from qgcn.restoring.model import load_model
 from qgcn.utils.errors import UserError
 from qgcn.utils.files import check_writable, locked, name_of, write_text
 
-Models = Mapping[str, str]
-"""Column name -> checkpoint."""
-
-Figures = dict[str, float]
-"""Metric (psnr, ssim, psnr_b) -> value."""
-
-JPEG = "JPEG"
-"""The column of the compressed images themselves."""
+Models = Mapping[str, str]  # column name -> checkpoint
+Figures = dict[str, float]  # metric (psnr, ssim, psnr_b) -> value
+JPEG = "JPEG"  # the column of the compressed images themselves
 
 
 class Measured(NamedTuple):
@@ -54,8 +49,7 @@ class Measured(NamedTuple):
 
 COLUMNS = (*Measured._fields, "method", *HEADERS)
 
-BATCH = 16
-"""Images after which the rows are written."""
+BATCH = 16  # images after which the rows are written
 
 MEMORY = 4e9
 """Bytes for a network's features: the images of the paper's data sets go in one tile, without a halo's work."""

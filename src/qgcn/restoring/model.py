@@ -13,13 +13,11 @@ from qgcn.jpeg.codec import Compressed
 from qgcn.restoring.tiles import restore_image, tile_side
 from qgcn.utils.errors import UserError
 
-PACKAGE = Path(__file__).resolve().parents[1]
-"""The folder of the package qgcn."""
+PACKAGE = Path(__file__).resolve().parents[1]  # the folder of the package qgcn
 
 SHIPPED = {"jpeg_qm_plus": "qcn_plus", "jpeg_qm": "qcn", "jpeg_qmg": "qgcn", "jpeg": "edsr"}
 """Name of a network's input -> how names of its checkpoints begin, the best first (README, "Results")."""
-ENDINGS = {"RGB": "_rgb.pth", "L": "_gray.pth"}
-"""Colour mode -> how they end."""
+ENDINGS = {"RGB": "_rgb.pth", "L": "_gray.pth"}  # colour mode -> how they end
 
 
 def checkpoint_folder(package: Path = PACKAGE) -> Path:

@@ -18,10 +18,7 @@ from qgcn.utils.errors import UserError, check_choice
 from qgcn.utils.files import atomic_write
 
 DEFAULT_OUTPUT = Path("results") / "restored"
-STREAM = "-"
-"""The name of standard input and output."""
-STANDARD_INPUT = 0
-"""Its file descriptor."""
+STREAM = "-"  # the name of standard input and output
 RESTORER_ARGUMENTS = (
     *("backend", "precision", "int8", "memory", "strength", "self_ensemble", "project"),
     *("quality", "estimate", "tolerant", "max_megapixels"),
@@ -100,7 +97,7 @@ def restore_stream(restorer: Restorer, writing: Writing, source: str, output: st
     if output != STREAM and Path(output).exists():
         if not overwrite:
             raise UserError(f"the output {output!r} exists: give another -o or --overwrite")
-        if os.path.samefile(STANDARD_INPUT, output):
+        if os.path.samefile(0, output):
             raise UserError(f"the output {output!r} is the file that standard input reads: give another -o")
     content: Path | bytes = Path(source)
     if source == STREAM:

@@ -16,11 +16,8 @@ from qgcn.utils.image import to_pillow
 
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """Extension of an output -> Pillow's name of its format."""
-NAMES = tuple(suffix.removeprefix(".") for suffix in FORMATS)
-"""The formats on the command line (--format)."""
-
-_STRIP = 256
-"""Rows of a PNG that are filtered and compressed at once."""
+NAMES = tuple(suffix.removeprefix(".") for suffix in FORMATS)  # the formats on the command line (--format)
+_STRIP = 256  # rows of a PNG that are filtered and compressed at once
 LARGE = 50e6
 """Pixels from which on PNGs are written in strips: Pillow's own copy of the picture would decide the peak of memory."""
 
