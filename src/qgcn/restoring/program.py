@@ -97,7 +97,7 @@ def restore_stream(restorer: Restorer, writing: Writing, source: str, output: st
     if output != STREAM and Path(output).exists():
         if not overwrite:
             raise UserError(f"the output {output!r} exists: give another -o or --overwrite")
-        if os.path.samefile(0, output):
+        if os.path.samefile(0, output):  # 0: the descriptor of standard input
             raise UserError(f"the output {output!r} is the file that standard input reads: give another -o")
     content: Path | bytes = Path(source)
     if source == STREAM:
