@@ -160,12 +160,9 @@ SSIM_WINDOWS = {"8x8": ssim, "7x7": ssim_7x7, "11x11 Gaussian": ssim_gaussian}
 BLOCKING_TERMS = {"summed over channels": psnr_b, "blocking of Y": psnr_b_luminance}
 
 PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol("published"),  # the published program's evaluation scripts
-        Protocol("paper"),  # the paper's tables, but for LIVE1 in colour (paper.tables.protocol_of)
-        Protocol("field", "11x11 Gaussian", "blocking of Y"),  # FBCNN, SwinIR and KAIR
-    )
+    "published": Protocol("published"),  # the published program's evaluation scripts
+    "paper": Protocol("paper"),  # the paper's tables, but for LIVE1 in colour (paper.record.protocol_of)
+    "field": Protocol("field", "11x11 Gaussian", "blocking of Y"),  # FBCNN, SwinIR and KAIR
 }
 
 
