@@ -50,14 +50,9 @@ def export(
     else:
         network = checkpoints.build_network(content)
         exported = Exported.of(content, network)
-        _write_onnx(target, to_onnx(exported, network), exported)
+        onnx = optional("onnx", "exporting", "onnx")
+        model = onnx.load_from_string(to_onnx(exported, network))
+        onnx.helper.set_model_props(model, exported.metadata())
+        with atomic_write(target) as file:
+            file.write(model.SerializeToString())
     return f"{target}: {exported.title}, {exported.color_mode}{', 8 bits' if int8 else ''}"
-
-
-def _write_onnx(path: Path, graph: bytes, exported: Exported) -> None:
-    """Write an .onnx file with its metadata in metadata_props, whole or not at all."""
-    onnx = optional("onnx", "exporting", "onnx")
-    model = onnx.load_from_string(graph)
-    onnx.helper.set_model_props(model, exported.metadata())
-    with atomic_write(path) as file:
-        file.write(model.SerializeToString())
