@@ -41,8 +41,7 @@ def draw_tables(random: Generator, quality: int, families: dict[str, float] = TA
     if random.random() < ONE_TABLE:
         tables[1] = tables[0]
     if random.random() < THIRD_TABLE:
-        third = tables[1] * 2.0 ** random.uniform(-1, 1)
-        tables = np.concatenate([tables, third[None]])
+        tables = np.concatenate([tables, tables[1:2] * 2.0 ** random.uniform(-1, 1)])
     return np.rint(tables).clip(1, LARGEST_STEP).astype(np.uint8)
 
 
@@ -71,8 +70,7 @@ def between(random: Generator, quality: int) -> np.ndarray:
 
 def smooth(random: Generator, quality: int) -> np.ndarray:
     """Random tables, from flat to steep; chroma has the same shape or one of its own, 0.7 to 3 times as coarse."""
-    luma = _as_strong(random, _smooth_shape(random)[None], quality)[0]
-    chroma = luma
+    luma = chroma = _as_strong(random, _smooth_shape(random)[None], quality)[0]
     if random.random() < 0.5:
         shape = _smooth_shape(random)
         chroma = shape + (_strength(luma) - _strength(shape))

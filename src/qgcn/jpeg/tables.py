@@ -84,12 +84,11 @@ def tables_in_files() -> tuple[FileTables, ...]:
 
     Count 0 are those of sources that no file had. Steps over 255 are kept.
     """
-    text = Path(__file__).with_name("tables_in_files.json").read_text(encoding="utf-8")
-    square = lambda steps: None if steps is None else np.array(steps, np.uint16).reshape(BLOCK, BLOCK)  # noqa: E731
-    return tuple(
-        FileTables(entry["maker"], entry["count"], square(entry["luma"]), square(entry["chroma"]))
-        for entry in json.loads(text)
-    )
+    entries = json.loads(Path(__file__).with_name("tables_in_files.json").read_text(encoding="utf-8"))
+    for entry in entries:
+        for name in ("luma", "chroma"):
+            entry[name] = entry[name] and np.array(entry[name], np.uint16).reshape(BLOCK, BLOCK)
+    return tuple(FileTables(**entry) for entry in entries)
 
 
 @cache
