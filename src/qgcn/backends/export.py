@@ -16,14 +16,12 @@ FORMATS = {"onnx": ONNX_SUFFIX, "openvino": openvino.SUFFIX}
 def export(
     source: str, to: str, *, output: str = "", int8: bool = False, calibration: str = "", overwrite: bool = False
 ) -> str:
-    """Write a checkpoint's network in another format.
+    """Write the network of the checkpoint ``source`` in another format.
 
     Args:
-        source: the checkpoint.
         to: one of FORMATS.
         output: the file to write (default: named after ``source``).
         int8, calibration: as for `openvino.convert`.
-        overwrite: whether the file may exist.
 
     Returns:
         A line that says what the file holds.

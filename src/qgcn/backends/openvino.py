@@ -126,8 +126,7 @@ class Compiled(nn.Module):
     of tiles.
 
     Args:
-        model: an openvino.Model.
-        exported: its description.
+        model, exported: of `convert` or `read`.
         precision: 'fp32' or 'bf16', of what is not computed in 8 bits.
     """
 

@@ -73,10 +73,7 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def build_network(content: dict[str, Any], source: str | Path = "") -> nn.Module:
-    """The network of a checkpoint, with its weights.
-
-    Args:
-        source: the file, for messages.
+    """The network of a checkpoint, with its weights; ``source`` is its file, for messages.
 
     Raises:
         UserError: if weights and description contradict each other, or a weight is not finite.

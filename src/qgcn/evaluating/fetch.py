@@ -90,7 +90,6 @@ def fetch(archive: Archive, root: Path, mirror: str = "") -> None:
     starts it anew.
 
     Args:
-        root: the data root.
         mirror: address of a folder that holds the same archives, instead of the official address.
 
     Raises:

@@ -3,6 +3,7 @@
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from qgcn.jpeg.codec import Codec, get_codec
 from qgcn.paper.gains import measure_gains
 from qgcn.paper.plots import draw_gains, draw_quantization_maps, pyplot, save_figure
 from qgcn.paper.record import Record, mean_figures, named_models
-from qgcn.paper.tables import contents, measure_table, table_of
+from qgcn.paper.tables import measure_table, table_of
 from qgcn.restoring.model import load_model
 from qgcn.utils.errors import UserError, check_choice
 from qgcn.utils.files import check_output, write_text
@@ -47,7 +48,7 @@ def table(options: Namespace) -> int:
     made = table_of(number, cells, codec=codec.name, protocol=options.protocol)
     print(FORMATS[options.format](made))
     if options.json:
-        write_text(options.json, json_text(contents(made.title, cells)))
+        write_text(options.json, json_text({"title": made.title, "cells": [asdict(cell) for cell in cells]}))
     equal = sum(cell.jpeg_equals for cell in cells)
     print(f"{equal}/{len(cells)} JPEG cells equal the paper", file=sys.stderr)
     return 0 if equal == len(cells) else 1

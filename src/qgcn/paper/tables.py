@@ -2,9 +2,8 @@
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from qgcn import checkpoints
 from qgcn.evaluating.report import DIGITS, HEADERS, Table
@@ -94,8 +93,3 @@ def table_of(number: int, cells: Sequence[Cell], *, codec: str, protocol: str) -
             lines[-1] += [cell.printed(name), cell.difference(name)]
     compared = [column for column in range(3, len(header)) if header[column] != "diff."]
     return Table(title, header, lines, labels=3, compared=compared)
-
-
-def contents(title: str, cells: Sequence[Cell]) -> dict[str, Any]:
-    """What --json writes of a table: the figures unrounded."""
-    return {"title": title, "cells": [asdict(cell) for cell in cells]}
