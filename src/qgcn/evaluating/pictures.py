@@ -16,7 +16,7 @@ Box = tuple[int, int, int, int]  # left, top, width, height of a crop, pixels
 def largest_gain(
     ground_truth: np.ndarray, compressed: np.ndarray, restored: np.ndarray, size: tuple[int, int] = CROP
 ) -> Box:
-    """The crop of ``size`` (width, height) in which restoring takes away most of the squared error; pictures of uint8."""
+    """The crop of ``size`` (width, height) of uint8 pictures where restoring takes away most of the squared error."""
     width, height = min(size[0], ground_truth.shape[1]), min(size[1], ground_truth.shape[0])
     truth = ground_truth.astype(np.int64)
     gain = (np.square(compressed - truth) - np.square(restored - truth)).sum(2)
