@@ -12,7 +12,6 @@ from PIL import Image, JpegImagePlugin
 BLOCK = 8
 """Side of a DCT block, samples (ITU-T T.81, A.3.1)."""
 
-
 _FREQUENCY = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
 LOW, HIGH = _FREQUENCY <= 4, _FREQUENCY >= 8
 """The frequencies, 8 x 8, whose steps decide how strong a table looks, and those whose steps may be of another size."""
