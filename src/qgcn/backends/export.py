@@ -16,14 +16,12 @@ FORMATS = {"onnx": ONNX_SUFFIX, "openvino": openvino.SUFFIX}
 def export(
     source: str, to: str, *, output: str = "", int8: bool = False, calibration: str = "", overwrite: bool = False
 ) -> str:
-    """Write a checkpoint's network in another format.
+    """Write the network of the checkpoint ``source`` in another format.
 
     Args:
-        source: the checkpoint.
         to: one of FORMATS.
         output: the file to write (default: named after ``source``).
         int8, calibration: as for `openvino.convert`.
-        overwrite: whether the file may exist.
 
     Returns:
         A line that says what the file holds.
@@ -50,14 +48,9 @@ def export(
     else:
         network = checkpoints.build_network(content)
         exported = Exported.of(content, network)
-        _write_onnx(target, to_onnx(exported, network), exported)
+        onnx = optional("onnx", "exporting", "onnx")
+        model = onnx.load_from_string(to_onnx(exported, network))
+        onnx.helper.set_model_props(model, exported.metadata())
+        with atomic_write(target) as file:
+            file.write(model.SerializeToString())
     return f"{target}: {exported.title}, {exported.color_mode}{', 8 bits' if int8 else ''}"
-
-
-def _write_onnx(path: Path, graph: bytes, exported: Exported) -> None:
-    """Write an .onnx file with its metadata in metadata_props, whole or not at all."""
-    onnx = optional("onnx", "exporting", "onnx")
-    model = onnx.load_from_string(graph)
-    onnx.helper.set_model_props(model, exported.metadata())
-    with atomic_write(path) as file:
-        file.write(model.SerializeToString())

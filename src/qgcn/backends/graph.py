@@ -52,15 +52,13 @@ class Exported:
     def read(cls, metadata: Mapping[str, str], source: str) -> "Exported":
         """That of a file ``source`` with this metadata; raises UserError if the file is not export.py's."""
         try:
-            if metadata["format"] != FORMAT:
-                raise ValueError(metadata["format"])
             arguments = json.loads(metadata["arguments"])
             halo, peak_channels = int(metadata["halo"]), float(metadata["peak_channels"])
             degradation = checkpoints.degradation({"opt": metadata})
             exported = cls(metadata["net"], arguments, halo, peak_channels, metadata["int8"] == "true", degradation)
             nets.kind(exported.net)
-            if exported.channels not in COLOR_MODES.values():
-                raise ValueError(exported.channels)
+            if metadata["format"] != FORMAT or exported.channels not in COLOR_MODES.values():
+                raise ValueError("another format or number of channels")
         except (KeyError, ValueError, TypeError):
             raise UserError(f"{source!r} does not say which network it holds: write it with export.py") from None
         return exported
@@ -118,20 +116,14 @@ def to_onnx(exported: Exported, network: nn.Module) -> bytes:
     pixels = torch.zeros(1, exported.channels, 16, 16, dtype=torch.uint8)
     tables = torch.ones(1, 2 if exported.channels == 3 else 1, 8, 8, dtype=torch.uint8)
     example = exported.input.assemble(pixels, tables, torch.full((1, 2), 2))
+    example = example if isinstance(example, tuple) else (example,)
     names = list(named_arrays(example))
     axes = {name: {0: "batch", 2: "height", 3: "width"} for name in ("x", OUTPUT)} | {"global_image": {0: "batch"}}
     stream = BytesIO()
     # The older exporter, the only one of PyTorch 2.4: it needs no further package, keeps the modules' names and takes a
     # tenth of the time.
-    older = {"dynamo": False} if "dynamo" in signature(torch.onnx.export).parameters else {}
+    keywords: dict[str, Any] = {"dynamo": False} if "dynamo" in signature(torch.onnx.export).parameters else {}
+    keywords["dynamic_axes"] = {name: axes[name] for name in (*names, OUTPUT)}
     with quiet():
-        torch.onnx.export(
-            _Graph(network.eval()),
-            example if isinstance(example, tuple) else (example,),
-            stream,
-            **older,
-            input_names=names,
-            output_names=[OUTPUT],
-            dynamic_axes={name: axes[name] for name in (*names, OUTPUT)},
-        )
+        torch.onnx.export(_Graph(network.eval()), example, stream, input_names=names, output_names=[OUTPUT], **keywords)
     return stream.getvalue()

@@ -6,22 +6,25 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from qgcn import checkpoints
-from qgcn.backends.calibration import calibration_inputs
 from qgcn.backends.graph import OUTPUT, Exported, named_arrays, to_onnx
 from qgcn.backends.packages import optional, quiet
+from qgcn.jpeg.codec import PillowCodec
+from qgcn.jpeg.tables import BLOCK
 from qgcn.utils.errors import UserError
 from qgcn.utils.files import atomic_write
+from qgcn.utils.image import image_files, load_image, pad_to_multiple, sample_photographs
 
 SUFFIX = ".xml"
 WEIGHTS_SUFFIX = ".bin"
 SUFFIXES = (WEIGHTS_SUFFIX, SUFFIX)  # in the order of writing: who finds the .xml finds both
 PACKAGES = "onnx openvino"
-ROOT = "qgcn"
-"""Where metadata lie in a file's rt_info."""
+ROOT = "qgcn"  # where metadata lie in a file's rt_info
+QUALITIES, IMAGES, SIDE = (5, 10, 20, 30, 40, 50, 70, 90), 16, 256  # of crops for calibration, SIDE pixels square
 
 
 def _openvino() -> ModuleType:
@@ -45,27 +48,40 @@ def convert(content: dict[str, Any], *, int8: bool = False, calibration: str = "
         raise UserError(f"--int8 does not suit {exported.title}: each of its layers carries the picture")
     model = _openvino().Core().read_model(to_onnx(exported, network))
     if int8:
-        model = _in_8_bits(model, network.int8_parts, calibration_inputs(exported, calibration))
+        model = _in_8_bits(model, network.int8_parts, _calibration_inputs(exported, calibration))
     return model, exported
+
+
+def _calibration_inputs(exported: Exported, folder: str) -> list[dict[str, np.ndarray]]:
+    """Inputs that show which values occur (graph.named_arrays): crops of photographs, always the same ones.
+
+    Args:
+        folder: of images, of which up to 16 are taken; '' takes the photographs that scikit-image brings along.
+    """
+    files = image_files(folder) if folder else sample_photographs()
+    chance = np.random.default_rng(0)
+    inputs = []
+    for file in files[:: -(-len(files) // IMAGES)]:
+        pixels = pad_to_multiple(load_image(file, exported.color_mode), BLOCK)
+        for quality in QUALITIES:
+            top, left = (chance.integers(max(length - SIDE, 0) + 1) for length in pixels.shape[:2])
+            compressed = PillowCodec().compress(pixels[top : top + SIDE, left : left + SIDE], quality)
+            crop = torch.tensor(compressed.pixels).permute(2, 0, 1)[None]
+            tables, reductions = torch.tensor(compressed.tables)[None], torch.tensor([compressed.reduction])
+            inputs.append(named_arrays(exported.input.assemble(crop, tables, reductions)))
+    return inputs
 
 
 def _in_8_bits(model: Any, parts: tuple[str, ...], inputs: list[dict[str, Any]]) -> Any:
     """The model with the convolutions of these parts of the network in 8 bits, as ``inputs`` show their values."""
     nncf = optional("nncf", "--int8 with OpenVINO", f"{PACKAGES} nncf")
-    kept = [
-        node.get_friendly_name()
-        for node in model.get_ordered_ops()
-        if node.get_type_name() in ("Convolution", "MatMul")
-        and not node.get_friendly_name().startswith(tuple(f"/network/{part}/" for part in parts))
-    ]
+    prefixes = tuple(f"/network/{part}/" for part in parts)
+    products = [node for node in model.get_ordered_ops() if node.get_type_name() in ("Convolution", "MatMul")]
+    kept = [name for node in products if not (name := node.get_friendly_name()).startswith(prefixes)]
+    # Convolutions alone: the sums carry the pixels. Activations have one step a tensor, weights one a channel.
+    ignored = nncf.IgnoredScope(names=kept, types=["Add", "Multiply", "Concat"], validate=False)
     with quiet():
-        return nncf.quantize(
-            model,
-            nncf.Dataset(inputs),
-            subset_size=len(inputs),
-            # Convolutions alone: the sums carry the pixels. Activations have one step a tensor, weights one a channel.
-            ignored_scope=nncf.IgnoredScope(names=kept, types=["Add", "Multiply", "Concat"], validate=False),
-        )
+        return nncf.quantize(model, nncf.Dataset(inputs), subset_size=len(inputs), ignored_scope=ignored)
 
 
 def write(path: Path, model: Any, exported: Exported) -> None:
@@ -77,9 +93,8 @@ def write(path: Path, model: Any, exported: Exported) -> None:
         try:
             _openvino().save_model(model, temporary, compress_to_fp16=False)
         except RuntimeError as error:  # OpenVINO's word for a full disk
-            raise UserError(
-                f"OpenVINO can't write into the temporary folder {folder!r}: {error} (is it full?)"
-            ) from None
+            reason = f"{error} (is it full?)"
+            raise UserError(f"OpenVINO can't write into the temporary folder {folder!r}: {reason}") from None
         for suffix in SUFFIXES:
             with atomic_write(path.with_suffix(suffix)) as file:
                 file.write(temporary.with_suffix(suffix).read_bytes())
@@ -111,8 +126,7 @@ class Compiled(nn.Module):
     of tiles.
 
     Args:
-        model: an openvino.Model.
-        exported: its description.
+        model, exported: of `convert` or `read`.
         precision: 'fp32' or 'bf16', of what is not computed in 8 bits.
     """
 

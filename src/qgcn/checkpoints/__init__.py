@@ -14,8 +14,7 @@ from qgcn.utils.errors import UserError
 from qgcn.utils.files import atomic_write
 
 FORMAT = 1
-KEYS = {"net", "arguments", "model", "opt", "epoch"}
-"""What every checkpoint says besides its format; see `describe`."""
+KEYS = {"net", "arguments", "model", "opt", "epoch"}  # what every checkpoint says besides its format; see `describe`
 
 
 def describe(network: nn.Module, name: str, arguments: dict[str, Any], options: dict[str, Any], epoch: int) -> dict:
@@ -74,10 +73,7 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def build_network(content: dict[str, Any], source: str | Path = "") -> nn.Module:
-    """The network of a checkpoint, with its weights.
-
-    Args:
-        source: the file, for messages.
+    """The network of a checkpoint, with its weights; ``source`` is its file, for messages.
 
     Raises:
         UserError: if weights and description contradict each other, or a weight is not finite.

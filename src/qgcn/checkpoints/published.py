@@ -23,19 +23,10 @@ from torch import Tensor
 
 from qgcn.utils.errors import UserError
 
-MAGIC = 0x1950A86A20F9469CFC6C
-PROTOCOL = 1001
-"""First two pickles of torch's stream format."""
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # the first two pickles of torch's stream format
 
-STORAGE_TYPES = {
-    "FloatStorage": torch.float32,
-    "DoubleStorage": torch.float64,
-    "HalfStorage": torch.float16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ByteStorage": torch.uint8,
-}
-
+STORAGE_TYPES = {f"{name}Storage": getattr(torch, name.lower()) for name in ("Float", "Double", "Half", "Long", "Int")}
+STORAGE_TYPES["ByteStorage"] = torch.uint8
 NETWORKS = {
     "nets.qmar.Net": "qmar",
     "nets.qmarg.Net": "qmarg",
@@ -51,12 +42,8 @@ MODULES = (
     *NETWORKS,
     RESIDUAL_BLOCK,
     DATA_PARALLEL,
-    "torch.nn.modules.activation.PReLU",
-    "torch.nn.modules.activation.ReLU",
-    "torch.nn.modules.container.Sequential",
-    "torch.nn.modules.conv.Conv2d",
-    "torch.nn.modules.conv.ConvTranspose2d",
-    "torch.nn.modules.linear.Linear",
+    *(f"torch.nn.modules.{name}" for name in ("activation.PReLU", "activation.ReLU", "container.Sequential")),
+    *(f"torch.nn.modules.{name}" for name in ("conv.Conv2d", "conv.ConvTranspose2d", "linear.Linear")),
     "torch.nn.modules.pixelshuffle.PixelShuffle",
 )
 """Classes that become records."""
@@ -84,25 +71,16 @@ def _rebuild_tensor(storage: Tensor, offset, size, stride, *_) -> Tensor:
     return storage.as_strided(tuple(size), tuple(stride), int(offset))
 
 
-def _rebuild_parameter(data, *_) -> Tensor:
-    return data
-
-
-def _nothing(*_) -> None:
-    return None
-
-
 ADMITTED = {
     **{name: type(name.rsplit(".", 1)[1], (_Record,), {"kind": name}) for name in MODULES},
-    **{f"torch.{name}": dtype for name, dtype in STORAGE_TYPES.items()},
-    **{f"torch.cuda.{name}": dtype for name, dtype in STORAGE_TYPES.items()},
+    **{f"{module}.{name}": dtype for module in ("torch", "torch.cuda") for name, dtype in STORAGE_TYPES.items()},
     "collections.OrderedDict": OrderedDict,
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-    "torch.nn.parameter.Parameter": _rebuild_parameter,
-    "torch.nn.backends.thnn._get_thnn_function_backend": _nothing,
-    "torch.device": _nothing,
+    "torch._utils._rebuild_parameter": lambda data, *_: data,
+    "torch.nn.parameter.Parameter": lambda data, *_: data,
+    "torch.nn.backends.thnn._get_thnn_function_backend": lambda *_: None,
+    "torch.device": lambda *_: None,
     "torch.Size": tuple,
     "__builtin__.set": set,  # later versions' list of buffers that are not saved
     "builtins.set": set,

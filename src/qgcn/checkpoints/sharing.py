@@ -17,9 +17,7 @@ def convert(old: str, new: str, *, half: bool = False, overwrite: bool = False) 
     """Write the checkpoint ``old``, of the published program or of a training run, as one that is fit to share.
 
     Args:
-        new: the file to write.
         half: store the weights in float16 (`halved`); checkpoints.load returns float32 all the same.
-        overwrite: whether ``new`` may exist.
 
     Returns:
         A line that says what the new file holds.

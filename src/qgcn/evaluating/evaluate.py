@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from tqdm import tqdm
 
 from qgcn.evaluating.metrics import Metrics
 from qgcn.jpeg.codec import Codec, Compressed
@@ -21,8 +22,7 @@ from qgcn.utils.image import load_image, output_names, pad_to_multiple, save_png
 
 Item, Made = TypeVar("Item"), TypeVar("Made")
 
-Row = dict[str, Any]
-"""{"name", "compressed": {metric: value}, "restored": {metric: value} or None}, as in the JSON."""
+Row = dict[str, Any]  # {"name", "compressed": {metric: value}, "restored": {metric: value} or None}, as in the JSON
 
 
 def restore_compressed(model: Model, compressed: Compressed) -> np.ndarray:
@@ -77,11 +77,10 @@ def _pictures(ground_truth: np.ndarray, compressed: Compressed, model: Model | N
 
 
 def _row(pictures: dict[str, np.ndarray], ground_truth: np.ndarray, metrics: Metrics) -> Row:
-    figures = {
-        which: {name: metric(picture, ground_truth) for name, metric in metrics.items()}
-        for which, picture in pictures.items()
-    }
-    return {"compressed": None, "restored": None} | figures
+    row: Row = {"compressed": None, "restored": None}
+    for which, picture in pictures.items():
+        row[which] = {name: metric(picture, ground_truth) for name, metric in metrics.items()}
+    return row
 
 
 def evaluate(
@@ -110,7 +109,6 @@ def evaluate(
     Raises:
         UserError: if an image can't be read.
     """
-    from tqdm import tqdm
 
     def read(file: Path) -> tuple[np.ndarray, Compressed]:
         ground_truth = load_image(file, mode)
@@ -130,9 +128,8 @@ def evaluate(
             (file, name, truth, _pictures(truth, compressed, model))
             for file, name, (truth, compressed) in zip(files, names, ahead(read, files), strict=True)
         )
-        bar = tqdm(
-            ahead(score, restored), f"quality {quality}", len(files), unit="image", disable=not progress, leave=False
-        )
+        title = f"quality {quality}"
+        bar = tqdm(ahead(score, restored), title, len(files), unit="image", disable=not progress, leave=False)
         return distributed.gather(list(bar))
 
 

@@ -53,18 +53,16 @@ ARCHIVES = {
     "BSDS500": (Archive(BSDS500, "BSR/BSDS500/data/images/test", DATASETS["BSDS500"][0], 200),),
 }  # fmt: skip
 
+# Data sets without an address that a program may fetch from, and what to do instead.
 BY_HAND = {
     "LIVE1": "the LIVE Image Quality Assessment Database release 2 is given on request at "
     "https://live.ece.utexas.edu/research/quality/subjective.htm; put the 29 images of its folder refimgs into {place}",
     "Classic5": "the five gray images come with the test code of AR-CNN, "
     "http://mmlab.ie.cuhk.edu.hk/projects/ARCNN.html; put them into {place}",
 }
-"""Data sets without an address that a program may fetch from, and what to do instead."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".bmp")
-
-PATIENCE = 60
-"""Seconds without a byte after which a server counts as gone."""
+PATIENCE = 60  # seconds without a byte after which a server counts as gone
 
 
 def main(options: Namespace) -> int:
@@ -72,22 +70,17 @@ def main(options: Namespace) -> int:
     root = Path(options.to)
     for name in options.data:
         check_choice(name, ARCHIVES | BY_HAND, "the data set")
-    missing = [name for name in options.data if name in BY_HAND and not _is_found(name, root)]
     for name in options.data:
         for archive in ARCHIVES.get(name, ()):
             fetch(archive, root, options.mirror)
-    for name in missing:
-        place = str(root / name)
-        print(f"error: {name} must be fetched by hand: {BY_HAND[name].format(place=place)}", file=sys.stderr)
-    return 2 if missing else 0
-
-
-def _is_found(name: str, root: Path) -> bool:
-    """Whether evaluation finds a data set's images."""
-    try:
-        return bool(find_images(name, root))
-    except UserError:
-        return False
+    code = 0
+    for name in filter(BY_HAND.get, options.data):
+        try:
+            find_images(name, root)
+        except UserError:
+            how, code = BY_HAND[name].format(place=root / name), 2
+            print(f"error: {name} must be fetched by hand: {how}", file=sys.stderr)
+    return code
 
 
 def fetch(archive: Archive, root: Path, mirror: str = "") -> None:
@@ -97,7 +90,6 @@ def fetch(archive: Archive, root: Path, mirror: str = "") -> None:
     starts it anew.
 
     Args:
-        root: the data root.
         mirror: address of a folder that holds the same archives, instead of the official address.
 
     Raises:

@@ -12,8 +12,7 @@ from qgcn.utils.image import luminance
 
 PEAK = 255
 SSIM_WINDOW = 8
-SSIM_STRIP = 32
-"""Rows of the SSIM map that are computed at once."""
+SSIM_STRIP = 32  # rows of the SSIM map that are computed at once
 
 
 def _check(image: np.ndarray, ground_truth: np.ndarray) -> None:
@@ -36,10 +35,10 @@ def psnr(image: np.ndarray, ground_truth: np.ndarray) -> float:
     return _decibels(_mse(image, ground_truth))
 
 
-def _window_sums(image: np.ndarray, window: int) -> np.ndarray:
-    """Sums over every window x window square inside H x W x C (int32), ``window`` a power of two: adds in pairs."""
+def _window_sums(image: np.ndarray) -> np.ndarray:
+    """Sums over every window of SSIM inside H x W x C (int32): its side is a power of two, so that pairs are added."""
     step = 1
-    while step < window:
+    while step < SSIM_WINDOW:
         image = image[:-step] + image[step:]
         image = image[:, :-step] + image[:, step:]
         step *= 2
@@ -71,10 +70,10 @@ def _ssim_map(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     samples = SSIM_WINDOW**2
     c1, c2 = (samples * 0.01 * PEAK) ** 2, (samples * 0.03 * PEAK) ** 2
-    sum_x, sum_y = _window_sums(x, SSIM_WINDOW), _window_sums(y, SSIM_WINDOW)
+    sum_x, sum_y = _window_sums(x), _window_sums(y)
     product, squares = sum_x * sum_y, sum_x * sum_x + sum_y * sum_y
-    covariance = samples * _window_sums(x * y, SSIM_WINDOW) - product
-    variances = samples * _window_sums(x * x + y * y, SSIM_WINDOW) - squares
+    covariance = samples * _window_sums(x * y) - product
+    variances = samples * _window_sums(x * x + y * y) - squares
     return (2.0 * product + c1) * (2.0 * covariance + c2) / ((squares + c1) * (variances + c2))
 
 
@@ -161,12 +160,9 @@ SSIM_WINDOWS = {"8x8": ssim, "7x7": ssim_7x7, "11x11 Gaussian": ssim_gaussian}
 BLOCKING_TERMS = {"summed over channels": psnr_b, "blocking of Y": psnr_b_luminance}
 
 PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol("published"),  # the published program's evaluation scripts
-        Protocol("paper"),  # the paper's tables, but for LIVE1 in colour (paper.tables.protocol_of)
-        Protocol("field", "11x11 Gaussian", "blocking of Y"),  # FBCNN, SwinIR and KAIR
-    )
+    "published": Protocol("published"),  # the published program's evaluation scripts
+    "paper": Protocol("paper"),  # the paper's tables, but for LIVE1 in colour (paper.record.protocol_of)
+    "field": Protocol("field", "11x11 Gaussian", "blocking of Y"),  # FBCNN, SwinIR and KAIR
 }
 
 

@@ -8,23 +8,15 @@ from PIL import Image, ImageDraw, ImageFont
 from qgcn.evaluating.metrics import psnr
 from qgcn.utils.image import to_pillow
 
-CROP = (96, 96)
-"""Width and height of a crop, pixels."""
-MARGIN, TEXT = 10, 17
-"""Space around panels and height of captions, pixels."""
-
-Box = tuple[int, int, int, int]
-"""left, top, width, height of a crop, pixels."""
+CROP = (96, 96)  # width and height of a crop, pixels
+MARGIN, TEXT = 10, 17  # space around panels and height of captions, pixels
+Box = tuple[int, int, int, int]  # left, top, width, height of a crop, pixels
 
 
 def largest_gain(
     ground_truth: np.ndarray, compressed: np.ndarray, restored: np.ndarray, size: tuple[int, int] = CROP
 ) -> Box:
-    """The crop of ``size`` (width, height) in which restoring takes away most of the squared error.
-
-    Args:
-        ground_truth, compressed, restored: uint8, H x W x C.
-    """
+    """The crop of ``size`` (width, height) of uint8 pictures where restoring takes away most of the squared error."""
     width, height = min(size[0], ground_truth.shape[1]), min(size[1], ground_truth.shape[0])
     truth = ground_truth.astype(np.int64)
     gain = (np.square(compressed - truth) - np.square(restored - truth)).sum(2)

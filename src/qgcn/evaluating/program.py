@@ -11,7 +11,9 @@ from qgcn.evaluating.metrics import get_protocol
 from qgcn.evaluating.pictures import largest_gain, side_by_side, stack
 from qgcn.evaluating.report import json_text, outcome_of, rounded, terminal, unrounded
 from qgcn.jpeg.codec import get_codec
+from qgcn.restoring.files import restore_files
 from qgcn.restoring.model import Model, load_model, shipped_checkpoints
+from qgcn.restoring.restorer import Restorer
 from qgcn.utils import distributed
 from qgcn.utils.errors import UserError
 from qgcn.utils.files import check_output, check_writable, write_text
@@ -113,9 +115,8 @@ def _save_comparison(files: list[Path], root: Path, folder: Path, jpeg: str, mod
     pictures = []
     for file, name in list(zip(files, picture_names(files, root), strict=True))[:COMPARED]:
         truth = load_image(file, model.color_mode)
-        compressed, restored = (
-            load_image(folder / which / name, model.color_mode) for which in ("compressed", "restored")
-        )
+        files_written = (folder / which / name for which in ("compressed", "restored"))
+        compressed, restored = (load_image(path, model.color_mode) for path in files_written)
         box = largest_gain(truth, compressed, restored)
         pictures.append(side_by_side(truth, {jpeg: compressed, model.title: restored}, box))
     save_pillow(folder / "comparison.png", stack(pictures))
@@ -123,9 +124,6 @@ def _save_comparison(files: list[Path], root: Path, folder: Path, jpeg: str, mod
 
 
 def _restore_folder(options: Namespace, model: Model | None) -> int:
-    from qgcn.restoring.files import restore_files
-    from qgcn.restoring.restorer import Restorer
-
     if options.json:
         raise UserError(f"--json {options.json} takes the figures of --GT: without it JPEGs are restored, not measured")
     if model is None:

@@ -14,11 +14,8 @@ HEADERS = {"psnr": "PSNR", "ssim": "SSIM", "psnr_b": "PSNR-B"}
 MADE_WITH = ("data", "quality", "codec", "protocol", "net")
 DIGITS = {"psnr": 2, "ssim": 4, "psnr_b": 2}
 
-LATEX_SIGNS = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
+LATEX_SIGNS = {sign: f"\\{sign}" for sign in "&%$#_{}"}
+LATEX_SIGNS |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
 class Table(NamedTuple):
@@ -132,9 +129,8 @@ def unrounded(outcome: dict[str, Any]) -> str:
     figures = [(which, name) for which in ("compressed", "restored") if outcome["mean"][which] for name in HEADERS]
     header = [*MADE_WITH, "image", *(f"{which}_{name}" for which, name in figures)]
     first = [outcome[key] for key in MADE_WITH]
-    return csv_text(
-        header, ([*first, row["name"], *(row[which][name] for which, name in figures)] for row in _lines(outcome))
-    )
+    lines = ([*first, row["name"], *(row[which][name] for which, name in figures)] for row in _lines(outcome))
+    return csv_text(header, lines)
 
 
 def _lines(outcome: dict[str, Any]) -> list[Row]:

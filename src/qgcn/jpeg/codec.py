@@ -45,12 +45,10 @@ class Codec(Protocol):
 class PillowCodec:
     """JPEG as Pillow writes it by default: baseline, 4:2:0, Annex K tables scaled to the quality factor."""
 
-    @property
-    def name(self) -> str:
-        """The codec and its version, for tables of results."""
+    def __init__(self):
         library = "libjpeg-turbo" if features.check_feature("libjpeg_turbo") else "libjpeg"
         version = features.version_feature("libjpeg_turbo") or features.version_codec("jpg")
-        return f"{library} {version} (Pillow)"
+        self.name = f"{library} {version} (Pillow)"
 
     def compress(self, pixels: np.ndarray, quality: int) -> Compressed:
         """Compress pixels (uint8, H x W x C) at a quality factor 1..100 and decode the stream again."""
@@ -115,12 +113,11 @@ def _simple_round_trip(pixels: np.ndarray, tables: np.ndarray, down: int, across
     if len(tables) < 3:  # one table for both: one JPEG for both, if whole blocks go to each
         high = -len(reduced[0]) % BLOCK
         stacked = np.concatenate([np.pad(plane, ((0, high), (0, 0)), "edge") if high else plane for plane in reduced])
-        decoded = np.split(_round_trip(Image.fromarray(stacked), tables[-1:]), 2)
-        decoded = [plane[: len(reduced[0])] for plane in decoded]
+        both = np.split(_round_trip(Image.fromarray(stacked), tables[-1:]), 2)
+        decoded = [plane[: len(reduced[0])] for plane in both]
     else:
-        decoded = [
-            _round_trip(Image.fromarray(plane), table[None]) for plane, table in zip(reduced, tables[1:], strict=True)
-        ]
+        pairs = zip(map(Image.fromarray, reduced), tables[1:], strict=True)
+        decoded = [_round_trip(plane, table[None]) for plane, table in pairs]
     planes = [Image.fromarray(_round_trip(luma, tables[:1]))]
     planes += [Image.fromarray(plane).resize(luma.size, Image.Resampling.NEAREST) for plane in decoded]
     return np.array(Image.merge("RGB", planes).convert("RGB", _FROM_YCC))

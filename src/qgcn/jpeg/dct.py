@@ -4,19 +4,13 @@ import numpy as np
 
 from qgcn.jpeg.tables import BLOCK
 
-LEVEL_SHIFT = 128
-"""What encoders take off samples of 0..255 before the DCT (ITU-T T.81, A.3.1)."""
+LEVEL_SHIFT = 128  # what encoders take off samples of 0..255 before the DCT (ITU-T T.81, A.3.1)
 
 
-def _basis() -> np.ndarray:
-    """The DCT-II of 8 samples: float32, 8 x 8, frequencies in rows."""
-    frequency, place = np.mgrid[:BLOCK, :BLOCK]
-    cosines = np.cos((2 * place + 1) * frequency * np.pi / (2 * BLOCK)) * np.sqrt(2 / BLOCK)
-    cosines[0] = np.sqrt(1 / BLOCK)
-    return cosines.astype(np.float32)
-
-
-BASIS = _basis()
+_FREQUENCY, _PLACE = np.mgrid[:BLOCK, :BLOCK]
+_COSINES = np.cos((2 * _PLACE + 1) * _FREQUENCY * np.pi / (2 * BLOCK))
+BASIS = (_COSINES * np.sqrt(np.where(_FREQUENCY, 2, 1) / BLOCK)).astype(np.float32)
+"""The DCT-II of 8 samples: float32, 8 x 8, frequencies in rows."""
 _BASIS_2D = np.kron(BASIS, BASIS)
 
 

@@ -17,25 +17,18 @@ from qgcn.jpeg.tables import BLOCK, standard_tables
 
 QUALITIES = range(1, 101)
 
-PATCHES = 6144
-"""At most so many places of a picture are looked at: all of one of 768 x 512."""
+PATCHES = 6144  # at most so many places of a picture are looked at: all of one of 768 x 512
 
 NOISE = 0.4
 """Standard deviation of coefficients about their multiples, for rounding to 8 bits: of Y, and again of R, G and B."""
-STRAY = 0.1
-"""The share of coefficients that is taken to lie anywhere, such as those of pictures that were retouched."""
-LEAST = 1.5
-"""Smaller coefficients say nothing: most are zeros, which are multiples of any step."""
-
-EVIDENCE = 40.0
-"""An estimate is certain if it is e to this power as likely as no compression, and as any other grid."""
-SHARE = 0.05
-"""And if this much of it, at least, comes from each coefficient on average."""
+STRAY = 0.1  # the share of coefficients that is taken to lie anywhere, such as those of pictures that were retouched
+LEAST = 1.5  # smaller coefficients say nothing: most are zeros, which are multiples of any step
+EVIDENCE = 40.0  # an estimate is certain if it is e to this power as likely as no compression, and as any other grid
+SHARE = 0.05  # and if this much of it, at least, comes from each coefficient on average
 
 _BINS_A_LEVEL = 4
 _LARGEST = 256
-_SIDE = 2 * BLOCK - 1
-"""Side of a patch, which holds one block of each of the 64 grids."""
+_SIDE = 2 * BLOCK - 1  # side of a patch, which holds one block of each of the 64 grids
 
 
 class Estimate(NamedTuple):
@@ -54,19 +47,6 @@ class Estimate(NamedTuple):
     tables: np.ndarray
 
 
-class Scores(NamedTuple):
-    """How well each hypothesis explains a picture.
-
-    Attributes:
-        likelihood: float64, 8 x 8 x 2 x 100, for grid (row, column), not turned or turned, and quality: logarithm of
-            the ratio to the likelihood of no compression.
-        count: 8 x 8, the coefficients of each grid that were looked at.
-    """
-
-    likelihood: np.ndarray
-    count: np.ndarray
-
-
 def estimate(pixels: np.ndarray) -> Estimate:
     """Estimate what compressed a picture. Blocks with values of 0 or 255, which may have been cut off, don't count.
 
@@ -77,10 +57,11 @@ def estimate(pixels: np.ndarray) -> Estimate:
         ValueError: if that is not certain: for pictures that were never compressed or hardly (quality 100), with
             other tables, resized or repainted since, very small, flat, or black on white throughout.
     """
-    scores = score(pixels)
-    if scores is not None and certain(scores):
-        best = np.unravel_index(scores.likelihood.argmax(), scores.likelihood.shape)
-        row, column, turned, index = (int(place) for place in best)
+    likelihood, count = score(pixels)
+    row, column, turned, index = map(int, np.unravel_index(likelihood.argmax(), likelihood.shape))
+    grids = likelihood.max((2, 3))
+    best, grids[row, column] = grids[row, column], 0  # in its place no compression, so that the next best is left
+    if best - grids.max() >= EVIDENCE and best >= SHARE * count[row, column]:
         tables = standard_tables(QUALITIES[index])
         return Estimate(QUALITIES[index], bool(turned), (row, column), tables.swapaxes(1, 2) if turned else tables)
     raise ValueError(
@@ -89,22 +70,16 @@ def estimate(pixels: np.ndarray) -> Estimate:
     )
 
 
-def certain(scores: Scores) -> bool:
-    """Whether the best hypothesis is beyond doubt."""
-    grids = scores.likelihood.max((2, 3)).ravel()
-    best = grids.argmax()
-    second = np.delete(grids, best).max()
-    return grids[best] - max(second, 0) >= EVIDENCE and grids[best] >= SHARE * scores.count.flat[best]
-
-
-def score(pixels: np.ndarray) -> Scores | None:
-    """The score of each hypothesis for a picture (uint8, H x W x C), or None where there is no room for 64 grids.
+def score(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How well each hypothesis explains a picture (uint8, H x W x C).
 
     Up to PATCHES places, spread over the picture, are looked at, so time and memory don't grow with it.
+
+    Returns:
+        The logarithm of the ratio to the likelihood of no compression, float64, 8 x 8 x 2 x 100, for grid (row,
+        column), not turned or turned, and quality; and the coefficients of each grid that were looked at, 8 x 8.
     """
     places = _places(pixels)
-    if not len(places):
-        return None
     patches = (places @ LUMA if places.shape[3] == 3 else places[..., 0].astype(np.float32)) - LEVEL_SHIFT
     cut = ((places == 0) | (places == 255)).any(3)
     likelihood = np.empty((BLOCK, BLOCK, 2, len(QUALITIES)))
@@ -117,7 +92,7 @@ def score(pixels: np.ndarray) -> Scores | None:
         lines = BASIS @ patches[:, row : row + BLOCK]
         counts = np.empty((BLOCK, frequency.size, len(evidence)), np.float32)
         for column in range(BLOCK):
-            found = np.abs(lines[..., column : column + BLOCK] @ BASIS.T).reshape(len(patches), -1)
+            found = np.abs(lines[..., column : column + BLOCK] @ BASIS.T).reshape(-1, frequency.size)
             found[cut[:, row : row + BLOCK, column : column + BLOCK].any((1, 2))] = 0
             found[:, 0] = 0  # flat blocks, compressed or not, have DC coefficients that are multiples of 8
             bins = np.minimum(found * _BINS_A_LEVEL + 0.5, len(evidence) - 1).astype(np.int32)
@@ -126,7 +101,7 @@ def score(pixels: np.ndarray) -> Scores | None:
         by_step = counts.reshape(-1, len(evidence)) @ evidence
         likelihood[row] = by_step.reshape(BLOCK, frequency.size, -1)[:, frequency, steps].sum(-1)
         count[row] = counts[..., int(LEAST * _BINS_A_LEVEL) + 1 : -1].sum((1, 2))
-    return Scores(likelihood, count)
+    return likelihood, count
 
 
 def _places(pixels: np.ndarray) -> np.ndarray:

@@ -12,8 +12,7 @@ from qgcn.jpeg.tables import BLOCK
 SOI, EOI, SOS, DQT, APP0, APP14, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xE0, 0xEE, 0xFE
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of frame headers; the three between them are DHT, JPG and DAC."""
-ALONE = frozenset([0x01, *range(0xD0, 0xD8)])
-"""Markers without a segment: TEM and the restarts."""
+ALONE = frozenset([0x01, *range(0xD0, 0xD8)])  # markers without a segment: TEM and the restarts
 
 _END_OF_SCAN = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")
 """A marker that ends entropy-coded data, in which FF 00 is a byte and FF D0 to FF D7 are restarts."""
@@ -38,8 +37,7 @@ class Component(NamedTuple):
 
     Attributes:
         identifier: as scan headers name it.
-        horizontal: sampling factor 1..4.
-        vertical: sampling factor 1..4.
+        horizontal, vertical: sampling factors 1..4.
         table: number of its quantization table.
     """
 
@@ -53,8 +51,7 @@ class Structure(NamedTuple):
     """What the markers of a stream say.
 
     Attributes:
-        width: samples a line.
-        height: lines.
+        width, height: of the frame, samples.
         components: of the frame.
         tables: uint16, components x 8 x 8 in natural order: each component's quantization table as its first scan
             found it, whatever thumbnails come before and however tables are redefined between scans.
@@ -124,11 +121,10 @@ def read_structure(stream: bytes) -> Structure:
     Raises:
         ValueError: if it is no JPEG, lacks a frame header, a scan or a quantization table, or breaks off before.
     """
-    width = height = scans = 0
-    components: tuple[Component, ...] = ()
-    slots: dict[int, np.ndarray] = {}
-    latched: dict[int, np.ndarray] = {}
-    jfif, transform, complete = False, None, False
+    width, height, components = 0, 0, ()
+    slots: dict[int, np.ndarray] = {}  # by table, as defined up to here
+    latched: dict[int, np.ndarray] = {}  # by component
+    scans, jfif, transform, complete = 0, False, None, False
     for marker, content, _ in segments(stream):
         if marker == DQT:
             slots |= _tables(content)
@@ -149,12 +145,10 @@ def read_structure(stream: bytes) -> Structure:
         raise ValueError("it has no frame header")
     if not scans:
         raise ValueError("it breaks off before its picture begins")
-    tables = []
-    for component in components:
-        table = latched.get(component.identifier, slots.get(component.table))
+    tables = [latched.get(component.identifier, slots.get(component.table)) for component in components]
+    for component, table in zip(components, tables, strict=True):
         if table is None:
             raise ValueError(f"it has no quantization table {component.table}")
-        tables.append(table)
     transformed = is_transformed(components, jfif=jfif, adobe=transform)
     return Structure(width, height, components, np.array(tables), scans, complete, transformed)
 
@@ -178,9 +172,7 @@ def is_transformed(components: Sequence[Component], *, jfif: bool, adobe: int | 
         return adobe not in (None, 0)
     if len(components) != 3 or jfif:
         return True
-    if adobe is not None:
-        return adobe != 0
-    return bytes(component.identifier for component in components) != b"RGB"
+    return bytes(component.identifier for component in components) != b"RGB" if adobe is None else adobe != 0
 
 
 def _tables(segment: bytes) -> dict[int, np.ndarray]:

@@ -20,8 +20,7 @@ from qgcn.jpeg.library import libjpeg
 from qgcn.jpeg.markers import picture_alone, read_structure
 from qgcn.jpeg.tables import BLOCK
 
-VERSION = "turbo210"
-"""The libjpeg that reads coefficients: of those that jpeglib carries the nearest to Pillow's."""
+VERSION = "turbo210"  # the libjpeg that reads coefficients: of those that jpeglib carries the nearest to Pillow's
 
 HALF = np.float32(0.5 - 1 / 256)
 """Half a step, less what keeps a float32 picture from leaving an interval by its rounding."""
@@ -29,8 +28,7 @@ HALF = np.float32(0.5 - 1 / 256)
 ROUNDS = 8
 """Usually one is enough; on LIVE1 at quality 50 one leaves 0.11 % of the coefficients outside and eight 0.02 %."""
 
-_BAND = 2 * BLOCK * 12
-"""Rows that are projected at once: whole blocks of components that are reduced by 1, 2, 3 or 4."""
+_BAND = 2 * BLOCK * 12  # rows that are projected at once: whole blocks of components that are reduced by 1, 2, 3 or 4
 
 
 class Component(NamedTuple):
@@ -39,8 +37,7 @@ class Component(NamedTuple):
     Attributes:
         quantized: int16, R x C x 8 x 8, its coefficients as the file holds them, in natural order.
         steps: float32, 8 x 8, its quantization table.
-        down: rows of the picture for each of its own.
-        across: columns of the picture for each of its own.
+        down, across: rows and columns of the picture for each of its own.
     """
 
     quantized: np.ndarray
@@ -148,7 +145,11 @@ def project(pixels: np.ndarray, file: Coefficients) -> np.ndarray:
     projected = np.empty_like(pixels)
     for top in range(0, len(pixels), _BAND):
         part = pixels[top : top + _BAND]
-        rows = Coefficients(tuple(_rows(component, top) for component in file.components), file.rgb)
+        bands = []
+        for component in file.components:
+            start, count = top // (BLOCK * component.down), _BAND // (BLOCK * component.down)
+            bands.append(component._replace(quantized=component.quantized[start : start + count]))
+        rows = Coefficients(tuple(bands), file.rgb)
         for _ in range(ROUNDS):
             moved = part + _correction(part, rows)
             part = np.clip(moved, 0, 255)
@@ -171,17 +172,9 @@ def _correction(pixels: np.ndarray, file: Coefficients) -> np.ndarray:
 
 def share_kept(pixels: np.ndarray, file: Coefficients) -> float:
     """The share, 0..1, of a picture's coefficients (`transform`) that are quantized to the file's."""
-    kept = [
-        np.abs(found - quantized * steps) <= steps / 2
-        for found, (quantized, steps, _, _) in zip(transform(pixels, file), file.components, strict=True)
-    ]
-    return sum(map(np.count_nonzero, kept)) / sum(part.size for part in kept)
-
-
-def _rows(component: Component, top: int) -> Component:
-    """The part of a component that covers the picture's rows ``top`` to ``top`` + _BAND."""
-    start, count = top // (BLOCK * component.down), _BAND // (BLOCK * component.down)
-    return component._replace(quantized=component.quantized[start : start + count])
+    pairs = zip(transform(pixels, file), file.components, strict=True)
+    kept = [(np.abs(found - of.quantized * of.steps) <= of.steps / 2).ravel() for found, of in pairs]
+    return float(np.concatenate(kept).mean())
 
 
 def _enlarge(plane: np.ndarray, down: int, across: int) -> np.ndarray:

@@ -22,8 +22,7 @@ HELD_OUT_MAKERS = frozenset({"Casio", "Fujifilm", "HP", "Kodak", "Minolta"})
 _MEAN_OF_LOW = LOW.ravel() / LOW.sum()
 _ROWS, _COLUMNS = np.mgrid[:BLOCK, :BLOCK] / (BLOCK - 1)
 _COSINES = np.cos(np.pi * np.outer(np.arange(4), np.arange(BLOCK) + 0.5) / BLOCK)
-_WAVES = np.kron(_COSINES, _COSINES)
-"""16 smooth deviations of a table: 16 x 64."""
+_WAVES = np.kron(_COSINES, _COSINES)  # 16 smooth deviations of a table: 16 x 64
 
 
 def choose(random: Generator, shares: dict[str, float]) -> str:
@@ -42,8 +41,7 @@ def draw_tables(random: Generator, quality: int, families: dict[str, float] = TA
     if random.random() < ONE_TABLE:
         tables[1] = tables[0]
     if random.random() < THIRD_TABLE:
-        third = tables[1] * 2.0 ** random.uniform(-1, 1)
-        tables = np.concatenate([tables, third[None]])
+        tables = np.concatenate([tables, tables[1:2] * 2.0 ** random.uniform(-1, 1)])
     return np.rint(tables).clip(1, LARGEST_STEP).astype(np.uint8)
 
 
@@ -72,8 +70,7 @@ def between(random: Generator, quality: int) -> np.ndarray:
 
 def smooth(random: Generator, quality: int) -> np.ndarray:
     """Random tables, from flat to steep; chroma has the same shape or one of its own, 0.7 to 3 times as coarse."""
-    luma = _as_strong(random, _smooth_shape(random)[None], quality)[0]
-    chroma = luma
+    luma = chroma = _as_strong(random, _smooth_shape(random)[None], quality)[0]
     if random.random() < 0.5:
         shape = _smooth_shape(random)
         chroma = shape + (_strength(luma) - _strength(shape))

@@ -1,7 +1,7 @@
 """Reading anybody's JPEG, and pictures that were once JPEGs: coded pixels, tables, and what comes with them."""
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
@@ -17,8 +17,7 @@ MAX_MEGAPIXELS = 200
 MAX_SCANS = 200
 """Scans beyond this are refused: each of them costs a pass over the picture, and encoders write about ten."""
 
-_STRIP = 256
-"""Rows that are copied at once."""
+_STRIP = 256  # rows that are copied at once
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))[2-8]")
 
 
@@ -111,10 +110,8 @@ def _from_jpeg(stream: bytes, tolerant: bool, max_megapixels: float) -> Photo:
         if not tolerant:
             raise ValueError(f"{error}; restore.py --tolerant restores what a viewer shows of it") from None
         warning = f"{error}: restored as far as it goes"
-    photo = _photo(image, structure.tables)
-    return replace(
-        photo, stream=stream, reduction=structure.reduction, transformed=structure.transformed, warning=warning
-    )
+    coded = {"reduction": structure.reduction, "transformed": structure.transformed}
+    return _photo(image, structure.tables, stream=stream, warning=warning, **coded)
 
 
 def _decode_jpeg(stream: bytes) -> Image.Image:
@@ -133,12 +130,11 @@ def _from_pillow(image: Image.Image, max_megapixels: float) -> Photo:
         return _photo(image, None)
     components = [Component(*layer) for layer in image.layer]
     transformed = is_transformed(components, jfif="jfif" in image.info, adobe=image.info.get("adobe_transform"))
-    photo = _photo(image, component_tables(image))
-    return replace(photo, reduction=chroma_reduction(components), transformed=transformed)
+    return _photo(image, component_tables(image), reduction=chroma_reduction(components), transformed=transformed)
 
 
-def _photo(image: Image.Image, tables: np.ndarray | None) -> Photo:
-    """A loaded picture as a Photo."""
+def _photo(image: Image.Image, tables: np.ndarray | None, **coded) -> Photo:
+    """A loaded picture as a Photo; ``coded`` is what else is known of the file."""
     alpha = None
     if tables is not None and image.mode in ("L", "RGB", "CMYK"):
         pixels = _pixels(image)
@@ -151,15 +147,9 @@ def _photo(image: Image.Image, tables: np.ndarray | None) -> Photo:
             plain = rgba.convert("L" if plain.mode in ("LA", "La", "L", "1") else "RGB")
         gray = plain.mode in ("1", "L") or plain.mode.startswith("I")
         pixels = to_mode(plain, "L" if gray else "RGB")
+    pixels, form = pixels.reshape(*pixels.shape[:2], -1), image.format or "picture without a format"
     orientation, metadata = _metadata(image)
-    return Photo(
-        pixels.reshape(*pixels.shape[:2], -1),
-        tables,
-        orientation=orientation,
-        alpha=alpha,
-        metadata=metadata,
-        form=image.format or "picture without a format",
-    )
+    return Photo(pixels, tables, orientation=orientation, alpha=alpha, metadata=metadata, form=form, **coded)
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -173,13 +163,11 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 
 def _check_size(width: int, height: int, max_megapixels: float) -> None:
+    size = f"{width} x {height} pixels"
     if not width or not height:
-        raise ValueError(f"it claims to have {width} x {height} pixels")
+        raise ValueError(f"it claims to have {size}")
     if width * height > max_megapixels * 1e6:
-        raise ValueError(
-            f"it has {width} x {height} pixels, more than {max_megapixels:g} megapixels: "
-            "--max_megapixels lifts the limit"
-        )
+        raise ValueError(f"it has {size}, more than {max_megapixels:g} megapixels: --max_megapixels lifts the limit")
 
 
 def _pillow(function, *arguments):
@@ -193,24 +181,19 @@ def _pillow(function, *arguments):
         raise ValueError(f"it can't be decoded ({reason})") from None
 
 
-# --------------------------------------------------------------------------------------------- metadata
-
-
 def _metadata(image: Image.Image) -> tuple[int, Metadata]:
     """The orientation of a picture and the rest of what it carries, made upright."""
     info = image.info
-    exif, xmp, dpi = info.get("exif"), info.get("xmp"), info.get("dpi")
-    if "jfif" in info and info.get("jfif_unit") not in (1, 2):
-        dpi = None  # Pillow's guess where JFIF gives a ratio alone; EXIF's own goes on with EXIF
-    if not (isinstance(dpi, tuple) and len(dpi) == 2 and all(0 < value < 1e6 for value in dpi)):
-        dpi = None
+    icc, exif, xmp, dpi = (info.get(name) for name in ("icc_profile", "exif", "xmp", "dpi"))
     orientation, exif = upright(exif) if isinstance(exif, bytes) else (1, None)
     if not isinstance(xmp, bytes):
         xmp = None
     elif orientation > 1:  # what XMP alone asks for is neither done nor taken back
         xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
-    icc = info.get("icc_profile")
-    dpi = (float(dpi[0]), float(dpi[1])) if dpi else None
-    if dpi and orientation > 4:
-        dpi = dpi[::-1]
+    # Where JFIF gives a ratio alone, what Pillow has is its guess; EXIF's own goes on with EXIF.
+    guessed = "jfif" in info and info.get("jfif_unit") not in (1, 2)
+    if guessed or not (isinstance(dpi, tuple) and len(dpi) == 2 and all(0 < value < 1e6 for value in dpi)):
+        dpi = None
+    else:
+        dpi = tuple(map(float, dpi))[:: -1 if orientation > 4 else 1]
     return orientation, Metadata(icc or None, exif or None, xmp or None, dpi)

@@ -12,12 +12,10 @@ from PIL import Image, JpegImagePlugin
 BLOCK = 8
 """Side of a DCT block, samples (ITU-T T.81, A.3.1)."""
 
-
 _FREQUENCY = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
 LOW, HIGH = _FREQUENCY <= 4, _FREQUENCY >= 8
 """The frequencies, 8 x 8, whose steps decide how strong a table looks, and those whose steps may be of another size."""
-LARGEST_STEP = 255
-"""The largest quantization step that a network's input, one byte a step, has room for."""
+LARGEST_STEP = 255  # the largest quantization step that a network's input, one byte a step, has room for
 
 
 class FileTables(NamedTuple):
@@ -85,12 +83,11 @@ def tables_in_files() -> tuple[FileTables, ...]:
 
     Count 0 are those of sources that no file had. Steps over 255 are kept.
     """
-    text = Path(__file__).with_name("tables_in_files.json").read_text(encoding="utf-8")
-    square = lambda steps: None if steps is None else np.array(steps, np.uint16).reshape(BLOCK, BLOCK)  # noqa: E731
-    return tuple(
-        FileTables(entry["maker"], entry["count"], square(entry["luma"]), square(entry["chroma"]))
-        for entry in json.loads(text)
-    )
+    entries = json.loads(Path(__file__).with_name("tables_in_files.json").read_text(encoding="utf-8"))
+    for entry in entries:
+        for name in ("luma", "chroma"):
+            entry[name] = entry[name] and np.array(entry[name], np.uint16).reshape(BLOCK, BLOCK)
+    return tuple(FileTables(**entry) for entry in entries)
 
 
 @cache

@@ -3,18 +3,20 @@
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from qgcn.evaluating.datasets import find_images
+from qgcn.evaluating.evaluate import evaluate_image
+from qgcn.evaluating.pictures import largest_gain, side_by_side
 from qgcn.evaluating.report import FORMATS, json_text
 from qgcn.jpeg.codec import Codec, get_codec
-from qgcn.paper.comparison import compare_methods
-from qgcn.paper.gains import draw_gains, measure_gains
-from qgcn.paper.plotting import pyplot, save_figure
-from qgcn.paper.qmap import draw_quantization_maps
+from qgcn.paper.gains import measure_gains
+from qgcn.paper.plots import draw_gains, draw_quantization_maps, pyplot, save_figure
 from qgcn.paper.record import Record, mean_figures, named_models
-from qgcn.paper.tables import contents, measure_table, table_of
+from qgcn.paper.tables import measure_table, table_of
+from qgcn.restoring.model import load_model
 from qgcn.utils.errors import UserError, check_choice
 from qgcn.utils.files import check_output, write_text
 from qgcn.utils.image import load_image, save_pillow
@@ -46,7 +48,7 @@ def table(options: Namespace) -> int:
     made = table_of(number, cells, codec=codec.name, protocol=options.protocol)
     print(FORMATS[options.format](made))
     if options.json:
-        write_text(options.json, json_text(contents(made.title, cells)))
+        write_text(options.json, json_text({"title": made.title, "cells": [asdict(cell) for cell in cells]}))
     equal = sum(cell.jpeg_equals for cell in cells)
     print(f"{equal}/{len(cells)} JPEG cells equal the paper", file=sys.stderr)
     return 0 if equal == len(cells) else 1
@@ -72,13 +74,24 @@ def generalize(options: Namespace) -> int:
 
 
 def compare(options: Namespace) -> int:
-    """One image as each method shows it, with a zoomed crop and its PSNR."""
-    models = named_models(options.model)
+    """One image as each method shows it, with --crop or where the last method gains most enlarged, and its PSNR."""
+    models = {name: load_model(path) for name, path in named_models(options.model).items()}
     if not models:
         raise UserError("compare shows what checkpoints make of an image: give --model NAME=PATH at least once")
     check_output(options.output, ".png", [options.image])
-    picture = compare_methods(options.image, models, options.quality, options.crop, codec=get_codec(options.codec))
-    save_pillow(options.output, picture)
+    modes = {model.color_mode for model in models.values()}
+    if len(modes) > 1:
+        raise UserError("compare shows checkpoints of one colour mode: these restore colour and gray")
+    truth, codec, jpeg = load_image(options.image, *modes), get_codec(options.codec), f"JPEG {options.quality}"
+    methods = {}
+    for name, model in models.items():
+        pictures, _ = evaluate_image(truth, model, quality=options.quality, codec=codec, metrics={})
+        methods.setdefault(jpeg, pictures["compressed"])
+        methods[name] = pictures["restored"]
+    left, top, width, height = crop = options.crop or largest_gain(truth, methods[jpeg], pictures["restored"])
+    if min(left, top) < 0 or min(width, height) < 1 or left + width > truth.shape[1] or top + height > truth.shape[0]:
+        raise UserError(f"--crop {crop} does not lie in the image of {truth.shape[1]} x {truth.shape[0]} pixels")
+    save_pillow(options.output, side_by_side(truth, methods, crop))
     print(f"wrote {options.output}")
     return 0
 

@@ -4,6 +4,7 @@ import csv
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,14 +21,9 @@ from qgcn.restoring.model import load_model
 from qgcn.utils.errors import UserError
 from qgcn.utils.files import check_writable, locked, name_of, write_text
 
-Models = Mapping[str, str]
-"""Column name -> checkpoint."""
-
-Figures = dict[str, float]
-"""Metric (psnr, ssim, psnr_b) -> value."""
-
-JPEG = "JPEG"
-"""The column of the compressed images themselves."""
+Models = Mapping[str, str]  # column name -> checkpoint
+Figures = dict[str, float]  # metric (psnr, ssim, psnr_b) -> value
+JPEG = "JPEG"  # the column of the compressed images themselves
 
 
 class Measured(NamedTuple):
@@ -54,11 +50,9 @@ class Measured(NamedTuple):
 
 COLUMNS = (*Measured._fields, "method", *HEADERS)
 
-BATCH = 16
-"""Images after which the rows are written."""
+BATCH = 16  # images after which the rows are written
 
-MEMORY = 4e9
-"""Bytes for a network's features: the images of the paper's data sets go in one tile, without a halo's work."""
+MEMORY = 4e9  # bytes for a network's features: the images of the data sets go in one tile, without a halo's work
 
 
 class Record:
@@ -76,23 +70,24 @@ class Record:
     def __init__(self, path: str | Path = ""):
         self.path = Path(path) if path else None
         self.rows: dict[Measured, tuple[str, Figures]] = {}
-        if self.path is None:
-            return
-        check_writable(self.path)
-        if self.path.exists():
-            try:
-                self._read()
-            except (ValueError, KeyError, TypeError, csv.Error):  # text, numbers or columns that are not ours
-                raise UserError(f"{str(path)!r} is no CSV of measured images: give another --per_image") from None
+        if self.path:
+            check_writable(self.path)
+            self._read()
 
     def _read(self) -> None:
-        with open(self.path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise ValueError("other columns")
-            for row in reader:
-                key = Measured(*(row[name] for name in Measured._fields))._replace(quality=int(row["quality"]))
-                self.rows[key] = row["method"], {name: float(row[name]) for name in HEADERS}
+        """Take in what the CSV holds, if it is there."""
+        if not self.path.exists():
+            return
+        try:
+            with open(self.path, newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                if tuple(reader.fieldnames or ()) != COLUMNS:
+                    raise ValueError("other columns")
+                for row in reader:
+                    key = Measured(*(row[name] for name in Measured._fields))._replace(quality=int(row["quality"]))
+                    self.rows[key] = row["method"], {name: float(row[name]) for name in HEADERS}
+        except (ValueError, KeyError, TypeError, csv.Error):  # text, numbers or columns that are not ours
+            raise UserError(f"{str(self.path)!r} is no CSV of measured images: give another --per_image") from None
 
     def add(self, found: Mapping[Measured, tuple[str, Figures]]) -> None:
         """Take rows in, and write the file."""
@@ -100,13 +95,10 @@ class Record:
         if self.path is None:
             return
         with locked(self.path.parent, f"another program keeps {str(self.path)!r} locked: give another --per_image"):
-            if self.path.exists():  # what others have added
-                self._read()
+            self._read()  # what others have added
             self.rows |= found
-            lines = (
-                [*key, method, *(f"{figures[name]:.6f}" for name in HEADERS)]
-                for key, (method, figures) in sorted(self.rows.items())
-            )
+            rows = sorted(self.rows.items())
+            lines = ([*key, method, *(f"{figures[name]:.6f}" for name in HEADERS)] for key, (method, figures) in rows)
             write_text(self.path, csv_text(COLUMNS, lines))
 
 
@@ -150,7 +142,8 @@ def mean_figures(
     files, folder = find_images(data, root)
     measured_by = protocol_of(protocol, data, mode)
     images = {file: (name_of(file.relative_to(folder)), fingerprint(file)) for file in files}
-    means = {}
+    metrics, means = measured_by.metrics(), {}
+    run = partial(evaluate, mode=mode, codec=codec, metrics=metrics, root=folder, workers=workers)
     for method, path in {JPEG: "", **models}.items():
         mark, model = fingerprint(path), None
         for quality in qualities:
@@ -162,14 +155,9 @@ def mean_figures(
             batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
             title = f"{data} {mode}, {method}, quality {quality}"
             for batch in tqdm(batches, title, unit="batch", leave=False, disable=not batches):
-                metrics = measured_by.metrics()
-                rows = evaluate(
-                    batch, model, mode=mode, quality=quality, codec=codec, metrics=metrics, root=folder, workers=workers
-                )
+                rows = run(batch, model, quality=quality)
                 figures = [row["restored" if path else "compressed"] for row in rows]
                 record.add({keys[file]: (method, of_image) for file, of_image in zip(batch, figures, strict=True)})
-            figures = [record.rows[keys[file]][1] for file in files]
-            means[method, quality] = {
-                name: float(np.mean([of_image[name] for of_image in figures])) for name in HEADERS
-            }
+            figures = [record.rows[key][1] for key in keys.values()]
+            means[method, quality] = {name: float(np.mean([row[name] for row in figures])) for name in HEADERS}
     return means

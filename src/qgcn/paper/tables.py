@@ -2,14 +2,14 @@
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from qgcn import checkpoints
 from qgcn.evaluating.report import DIGITS, HEADERS, Table
 from qgcn.paper.record import JPEG, Models, protocol_of
 from qgcn.utils.errors import UserError
+from qgcn.utils.image import COLOR_MODES
 
 PUBLISHED = {1: ("table1_color.csv", "RGB"), 2: ("table2_gray.csv", "L")}
 """Number of the paper's table -> its figures (in published/) and colour mode."""
@@ -52,10 +52,8 @@ class Cell:
 def read_published(number: int) -> list[Cell]:
     """The rows of the paper's table 1 (colour) or 2 (gray)."""
     with open(Path(__file__).parent / "published" / PUBLISHED[number][0], newline="") as file:
-        return [
-            Cell(line.pop("dataset"), int(line.pop("quality")), line.pop("metric"), line)
-            for line in csv.DictReader(file)
-        ]
+        lines = list(csv.DictReader(file))
+    return [Cell(line.pop("dataset"), int(line.pop("quality")), line.pop("metric"), line) for line in lines]
 
 
 def measure_table(number: int, models: Models, measure: Callable[..., Mapping]) -> list[Cell]:
@@ -67,17 +65,15 @@ def measure_table(number: int, models: Models, measure: Callable[..., Mapping]) 
     mode = PUBLISHED[number][1]
     for name, path in models.items():
         channels = checkpoints.image_channels(checkpoints.load(path))
-        if channels != (3 if mode == "RGB" else 1):
-            raise UserError(
-                f"--model {name}={path} restores {'colour' if channels == 3 else 'gray'}, which is another table"
-            )
-    cells, means = read_published(number), {}
+        if channels != COLOR_MODES[mode]:
+            kind = "colour" if channels == 3 else "gray"
+            raise UserError(f"--model {name}={path} restores {kind}, which is another table")
+    cells = read_published(number)
     for data in dict.fromkeys(cell.data for cell in cells):
-        qualities = list(dict.fromkeys(cell.quality for cell in cells if cell.data == data))
-        means[data] = measure(data, mode, qualities, models)
-    for cell in cells:
-        found = {name: means[cell.data][name, cell.quality] for name in (JPEG, *models)}
-        cell.ours.update({name: figures[METRIC_KEYS[cell.metric]] for name, figures in found.items()})
+        of_data = [cell for cell in cells if cell.data == data]
+        means = measure(data, mode, list(dict.fromkeys(cell.quality for cell in of_data)), models)
+        for cell in of_data:
+            cell.ours = {name: means[name, cell.quality][METRIC_KEYS[cell.metric]] for name in (JPEG, *models)}
     return cells
 
 
@@ -97,8 +93,3 @@ def table_of(number: int, cells: Sequence[Cell], *, codec: str, protocol: str) -
             lines[-1] += [cell.printed(name), cell.difference(name)]
     compared = [column for column in range(3, len(header)) if header[column] != "diff."]
     return Table(title, header, lines, labels=3, compared=compared)
-
-
-def contents(title: str, cells: Sequence[Cell]) -> dict[str, Any]:
-    """What --json writes of a table: the figures unrounded."""
-    return {"title": title, "cells": [asdict(cell) for cell in cells]}

@@ -18,8 +18,7 @@ ONE_LEVEL_OF_CHROMA = 2
 """How far R, G and B of a gray pixel are apart where Cb is 127 or 129 instead of 128: 1.772 levels, rounded."""
 FLATTER = 1.5
 """Octaves by which luma's table rises less than the nearest standard one, where own tables mislead a network."""
-_STRIP = 256
-"""Rows that are looked at at once."""
+_STRIP = 256  # rows that are looked at at once
 
 
 class Components:

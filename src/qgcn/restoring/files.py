@@ -19,8 +19,7 @@ from qgcn.utils.errors import UserError
 from qgcn.utils.files import atomic_write, check_writable, identity
 from qgcn.utils.image import JPEG_SUFFIXES, SUFFIXES, output_names, sorted_out
 
-NAMED = 5
-"""Files that are left alone of which the names are told."""
+NAMED = 5  # files that are left alone of which the names are told
 
 
 class Outcome(NamedTuple):
@@ -93,19 +92,17 @@ def plan_outputs(
     """Which file is written where, and how many are left out because they are done.
 
     Args:
-        found: of `find_inputs`.
+        found: the files of `find_inputs`.
         output: the file to write, or the folder for all of them where ``folder`` is set.
         suffix: of the files in that folder.
-        resume: leave out what exists.
 
     Raises:
         UserError: if two inputs have one output, or an output is an input, or exists and neither ``overwrite`` nor
             ``resume`` is set.
     """
     if folder and output.exists() and not output.is_dir():
-        raise UserError(
-            f"the output {str(output)!r} is a file, where a folder for the outputs is needed: give another -o"
-        )
+        remedy = "a folder for the outputs is needed: give another -o"
+        raise UserError(f"the output {str(output)!r} is a file, where {remedy}")
     paths, places = zip(*found, strict=True)
     names = output_names(places, suffix, paths) if folder else [Path()]
     targets = [(path, output / name) for path, name in zip(paths, names, strict=True)]
@@ -206,26 +203,19 @@ def restore_files(
     done = distributed.gather(done)
     failures = [outcome.error for outcome in done if outcome.error]
     if distributed.rank() == 0:
-        _tell_of_files_left(found, output)
-        for sentence in [f"warning: {outcome.warning}" for outcome in done if outcome.warning]:
-            print(sentence, file=sys.stderr)
-        for sentence in failures:
-            print(f"error: {sentence}", file=sys.stderr)
-        seconds = time.perf_counter() - start
-        megapixels = sum(outcome.megapixels for outcome in done)
+        notes = []
+        if found.others:
+            names = ", ".join(map(str, found.others[:NAMED])) + (", ..." if len(found.others) > NAMED else "")
+            notes.append(f"{len(found.others)} files were left alone, by their names no images to restore: {names}")
+        if found.results:
+            notes.append(f"{len(found.results)} files in {str(output)!r} were taken for results")
+        warnings = [outcome.warning for outcome in done if outcome.warning]
+        for kind, sentences in {"note": notes, "warning": warnings, "error": failures}.items():
+            print(*(f"{kind}: {sentence}\n" for sentence in sentences), sep="", end="", file=sys.stderr)
+        seconds, megapixels = time.perf_counter() - start, sum(outcome.megapixels for outcome in done)
         print(
             f"restored {len(done) - len(failures)} of {len(found.files)} files ({skipped} skipped, {len(failures)} "
             f"failed) with {restorer.title} to {str(output)!r}: "
             f"{megapixels:.1f} megapixels in {seconds:.1f} s, {megapixels / seconds:.2f} megapixels/s"
         )
     return 1 if failures else 0
-
-
-def _tell_of_files_left(found: Found, output: Path) -> None:
-    """Say on standard error which files in folders are no inputs."""
-    if found.others:
-        names = ", ".join(map(str, found.others[:NAMED])) + (", ..." if len(found.others) > NAMED else "")
-        count = len(found.others)
-        print(f"note: {count} files were left alone, by their names no images to restore: {names}", file=sys.stderr)
-    if found.results:
-        print(f"note: {len(found.results)} files in {str(output)!r} were taken for results", file=sys.stderr)

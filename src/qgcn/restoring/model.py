@@ -13,13 +13,10 @@ from qgcn.jpeg.codec import Compressed
 from qgcn.restoring.tiles import restore_image, tile_side
 from qgcn.utils.errors import UserError
 
-PACKAGE = Path(__file__).resolve().parents[1]
-"""The folder of the package qgcn."""
-
+PACKAGE = Path(__file__).resolve().parents[1]  # the folder of the package qgcn
 SHIPPED = {"jpeg_qm_plus": "qcn_plus", "jpeg_qm": "qcn", "jpeg_qmg": "qgcn", "jpeg": "edsr"}
 """Name of a network's input -> how names of its checkpoints begin, the best first (README, "Results")."""
-ENDINGS = {"RGB": "_rgb.pth", "L": "_gray.pth"}
-"""Colour mode -> how they end."""
+ENDINGS = {"RGB": "_rgb.pth", "L": "_gray.pth"}  # colour mode -> how they end
 
 
 def checkpoint_folder(package: Path = PACKAGE) -> Path:
@@ -126,7 +123,6 @@ def load_model(
         network = backends.build(content, device, source=path, **how)
         name, channels = content["net"], checkpoints.image_channels(content)
         degradation = checkpoints.degradation(content)
-    words = [word for word in (backend, precision.removeprefix("fp32"), "int8" if int8 else "") if word]
-    tile = tile_side(network, memory)
-    source = f"{path} ({', '.join(words)})" if words else str(path)
-    return Model(network, name, channels, device, tile, source, degradation)
+    words = ", ".join(filter(None, (backend, precision.removeprefix("fp32"), "int8" if int8 else "")))
+    source = f"{path} ({words})" if words else str(path)
+    return Model(network, name, channels, device, tile_side(network, memory), source, degradation)

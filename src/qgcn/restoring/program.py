@@ -12,16 +12,13 @@ from PIL import Image
 
 from qgcn.restoring.files import restore_files
 from qgcn.restoring.restorer import Restorer
-from qgcn.restoring.write import FORMATS, NAMES, Writing, output_format, write_picture
+from qgcn.restoring.write import FORMATS, NAMES, Writing, write_picture
 from qgcn.utils import distributed
 from qgcn.utils.errors import UserError, check_choice
 from qgcn.utils.files import atomic_write
 
 DEFAULT_OUTPUT = Path("results") / "restored"
-STREAM = "-"
-"""The name of standard input and output."""
-STANDARD_INPUT = 0
-"""Its file descriptor."""
+STREAM = "-"  # the name of standard input and output
 RESTORER_ARGUMENTS = (
     *("backend", "precision", "int8", "memory", "strength", "self_ensemble", "project"),
     *("quality", "estimate", "tolerant", "max_megapixels"),
@@ -49,9 +46,8 @@ def main(options: Namespace) -> int:
         raise UserError(f"the output {output!r} is a folder, and standard input has no name: give a file")
     names_file = Path(output).suffix.lower() in FORMATS and not names_folder
     if not single and names_file and all(map(os.path.lexists, options.inputs)):  # a missing input is told first
-        raise UserError(
-            f"the output {output!r} names one file, but a folder is needed for several: end it in / if it is one"
-        )
+        remedy = "a folder is needed for several: end it in / if it is one"
+        raise UserError(f"the output {output!r} names one file, but {remedy}")
     to_file = single and output not in ("", STREAM) and not names_folder
     writing = _writing(options, to_file)
     Image.MAX_IMAGE_PIXELS = None  # the limit on the size is --max_megapixels
@@ -65,15 +61,9 @@ def main(options: Namespace) -> int:
             torch.set_num_threads(max(1, torch.get_num_threads() // options.jobs))
         if STREAM in (source, output):
             return restore_stream(restorer, writing, source, output, overwrite=options.overwrite)
+        target, again = Path(output or DEFAULT_OUTPUT), {"overwrite": options.overwrite, "resume": options.resume}
         return restore_files(
-            options.inputs,
-            Path(output) if output else DEFAULT_OUTPUT,
-            restorer,
-            folder=not to_file,
-            writing=writing,
-            overwrite=options.overwrite,
-            resume=options.resume,
-            jobs=options.jobs,
+            options.inputs, target, restorer, folder=not to_file, writing=writing, jobs=options.jobs, **again
         )
     finally:
         distributed.stop()
@@ -83,15 +73,16 @@ def _writing(options: Namespace, to_file: bool) -> Writing:
     """How the options say that outputs are written; raises UserError where they contradict each other."""
     form = FORMATS[f".{check_choice(options.format.lower() or 'png', NAMES, '--format')}"]
     if to_file:
-        asked, form = form, output_format(options.output)
+        asked, form = form, FORMATS.get(Path(options.output).suffix.lower())
+        if not form:
+            raise UserError(f"the output {options.output!r} does not end in one of {', '.join(FORMATS)}")
         if options.format and asked != form:
             raise UserError(f"--format {options.format} is not what {options.output!r} ends in: give one of them")
     if options.depth == 16 and form != "PNG":
         raise UserError(f"--depth 16 takes PNG, not {form}")
     if options.out_quality and form != "JPEG":
-        raise UserError(
-            f"--out_quality {options.out_quality} is of JPEG outputs, not {form}: give --format jpg or none"
-        )
+        asked = f"--out_quality {options.out_quality}"
+        raise UserError(f"{asked} is of JPEG outputs, not {form}: give --format jpg or none")
     return Writing(form, options.depth, options.out_quality or Writing().quality)
 
 
@@ -100,7 +91,7 @@ def restore_stream(restorer: Restorer, writing: Writing, source: str, output: st
     if output != STREAM and Path(output).exists():
         if not overwrite:
             raise UserError(f"the output {output!r} exists: give another -o or --overwrite")
-        if os.path.samefile(STANDARD_INPUT, output):
+        if os.path.samefile(0, output):  # 0: the descriptor of standard input
             raise UserError(f"the output {output!r} is the file that standard input reads: give another -o")
     content: Path | bytes = Path(source)
     if source == STREAM:

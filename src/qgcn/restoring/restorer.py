@@ -145,11 +145,9 @@ class Restorer:
         """
         photo = self._with_tables(photo)
         components = Components(photo, self.models, strength=self.strength, ensemble=self.self_ensemble)
-        coefficients = None
         if self.project and photo.stream is None:
             raise ValueError(f"--project takes a JPEG file: of this {photo.form} the pixels alone are known")
-        if self.project and not components.left_alone:
-            coefficients = read_coefficients(photo.stream)
+        coefficients = read_coefficients(photo.stream) if self.project and not components.left_alone else None
         restored = components.restore(np.float32 if self.project or self.self_ensemble else dtype)
         if coefficients is not None:
             restored = project(restored.astype(np.float32), coefficients)
@@ -161,12 +159,10 @@ class Restorer:
         """The photo with the tables of --quality or --estimate where it has none of its own."""
         if photo.tables is not None:
             return photo
-        offset = photo.offset
         if self.estimate:
-            found = estimate(photo.pixels)
-            tables, offset = found.tables, found.offset
+            _, _, offset, tables = estimate(photo.pixels)
         elif self.quality is not None:
-            tables = standard_tables(self.quality)
+            offset, tables = photo.offset, standard_tables(self.quality)
         else:
             raise ValueError(
                 f"it is a {photo.form}, which carries no quantization tables: if it was a JPEG once, restore.py "

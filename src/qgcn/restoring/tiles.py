@@ -13,8 +13,7 @@ from qgcn.utils.image import pad_to_multiple
 MEMORY = 250e6
 """Bytes that the network's features take by default in restoring: with torch itself and a picture of 100 megapixels
 before and after, that makes less than 1.5 GB."""
-MIN_TILE = 64
-"""Tiles are at least this large, pixels."""
+MIN_TILE = 64  # tiles are at least this large, pixels
 
 
 @torch.inference_mode()

@@ -4,30 +4,24 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 from io import BytesIO
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from qgcn.jpeg.reader import Metadata
-from qgcn.utils.errors import UserError
 from qgcn.utils.image import to_pillow
 
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """Extension of an output -> Pillow's name of its format."""
-NAMES = tuple(suffix.removeprefix(".") for suffix in FORMATS)
-"""The formats on the command line (--format)."""
-
-_STRIP = 256
-"""Rows of a PNG that are filtered and compressed at once."""
+NAMES = tuple(suffix.removeprefix(".") for suffix in FORMATS)  # the formats on the command line (--format)
+_STRIP = 256  # rows of a PNG that are filtered and compressed at once
 LARGE = 50e6
 """Pixels from which on PNGs are written in strips: Pillow's own copy of the picture would decide the peak of memory."""
 
 _OF_THE_FORMAT = (ValueError, TypeError, KeyError, struct.error, SyntaxError, OverflowError, RuntimeError)
 """What Pillow raises beside an OSError where a format has no room for what a picture carries."""
 
-_XMP_TAG = ExifTags.Base.XMLPacket
 _DIRECTORY_TAGS = {int(tag) for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)}
 _LAYOUT_TAGS = {*range(254, 260), 262, 266, 273, *range(277, 282), 284, 317, *range(320, 348), *range(512, 533)}
 """TIFF 6.0's tags for how pixels are stored, which EXIF may hold of the JPEG and which the TIFF has of its own."""
@@ -91,14 +85,6 @@ class Picture:
         return image
 
 
-def output_format(path: str | Path) -> str:
-    """Pillow's name of the format that the extension of ``path`` stands for; raises UserError for another one."""
-    try:
-        return FORMATS[Path(path).suffix.lower()]
-    except KeyError:
-        raise UserError(f"the output {str(path)!r} does not end in one of {', '.join(FORMATS)}") from None
-
-
 def write_picture(file: BinaryIO, picture: Picture, writing: Writing) -> None:
     """Write a picture into an open file; raises ValueError if the format has no room for it."""
     form, channels = writing.form, picture.pixels.shape[2]
@@ -145,7 +131,7 @@ def _tiff_tags(exif: bytes | None, xmp: bytes | None) -> dict:
     for tag in _LAYOUT_TAGS & set(tags):
         del tags[tag]
     if xmp:
-        tags[_XMP_TAG] = xmp
+        tags[ExifTags.Base.XMLPacket] = xmp
     # libtiff, which compresses, takes no directories within the directory.
     return {"exif": tags, "compression": "raw" if _DIRECTORY_TAGS & set(tags) else "tiff_adobe_deflate"}
 
