@@ -204,7 +204,8 @@ def test_the_program(call, server, monkeypatch):
     for place in ("release/LIVE1/refimgs", "lower/live1"):  # wherever evaluation finds the images
         Path(place).mkdir(parents=True)
         Path(place, "bikes.bmp").write_bytes(b"")
-        assert call("fetch_data", "LIVE1", "--to", Path(place).parts[0]).code == 0
+        done = call("fetch_data", "LIVE1", "--to", Path(place).parts[0])
+        assert (done.code, done.out) == (0, f"{place}: 1 images are in place\n")
 
 
 def test_data_sets_go_where_the_programs_look_for_them():

@@ -76,7 +76,8 @@ def main(options: Namespace) -> int:
     code = 0
     for name in filter(BY_HAND.get, options.data):
         try:
-            find_images(name, root)
+            files, folder = find_images(name, root)
+            print(f"{folder}: {len(files)} images are in place")
         except UserError:
             how, code = BY_HAND[name].format(place=root / name), 2
             print(f"error: {name} must be fetched by hand: {how}", file=sys.stderr)
