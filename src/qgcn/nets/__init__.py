@@ -12,23 +12,17 @@ import torch
 from torch import nn
 
 from qgcn.dataset.inputs import get_input
-from qgcn.nets import arcnn, edsr, qmar, qmar_plus, qmarg
+from qgcn.nets import arcnn, edsr, qmar, qmarg
 from qgcn.nets.base import Network
 from qgcn.utils.errors import UserError, check_choice, choose
 
 
 class Kind(NamedTuple):
-    """One kind of network.
+    """One kind of network."""
 
-    Attributes:
-        title: its name in the paper.
-        network: its class.
-        input: the name of its input, of `dataset.inputs.INPUTS`.
-    """
-
-    title: str
+    title: str  # its name in the paper
     network: type[Network]
-    input: str
+    input: str  # the name of its input, of `dataset.inputs.INPUTS`
 
 
 NETWORKS = {
@@ -37,7 +31,7 @@ NETWORKS = {
     "edsr": Kind("EDSR", edsr.Net, "jpeg"),
     "arcnn": Kind("AR-CNN", arcnn.ARCNN, "jpeg"),
     "arcnn-FastARCNN": Kind("Fast AR-CNN", arcnn.FastARCNN, "jpeg"),
-    "qmar_plus": Kind("QCN+", qmar_plus.Net, "jpeg_qm_plus"),
+    "qmar_plus": Kind("QCN+", qmar.PlusNet, "jpeg_qm_plus"),
 }
 """Name on the command line -> kind. 'file-Class' names a class other than the file's first."""
 
