@@ -1,6 +1,7 @@
 """What a network offers, and the parts that QCN, QGCN and EDSR share."""
 
 import math
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class Network(nn.Module):
     halo: int
     int8_parts: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def peak_channels(self) -> float:
         """Values a pixel that are in memory at once in restoring, at most; a guess if a network does not say."""
         return 4.0 * max(module.out_channels for module in self.modules() if isinstance(module, nn.Conv2d))
