@@ -135,7 +135,7 @@ def _state(options: Namespace, content: Mapping[str, Any] | None, device: torch.
     """The network, its average and its optimizer, new or as a checkpoint has them."""
     channels = COLOR_MODES[options.colorMode]
     torch.manual_seed(options.seed)
-    arguments = nets.arguments(options, channels, get_input(options.dataloader).planes[channels])
+    arguments = nets.arguments(options, channels)
     network = nets.build(options.net, arguments)
     nets.initialise(network, options.init)
     nets.check(options.net, network, channels)
