@@ -57,8 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     from qgcn.dataset.store import ImageStore
     from qgcn.jpeg.codec import PillowCodec
     from qgcn.training.data import as_is
-    from qgcn.training.epoch import train_one_epoch
-    from qgcn.training.loss import build_loss
+    from qgcn.training.epoch import build_loss, train_one_epoch
     from qgcn.utils.image import save_png
 
     device = torch.device("cuda:0" if options.cuda else "cpu")

@@ -287,13 +287,13 @@ def test_the_halo_is_the_reach_of_the_gradient(name, count):
 def test_arguments_follow_the_colour_mode():
     words = "--net qmarg --n_resblocks 4 --n_feats 8 --global_feats 4 --global_hidden 8"
     options = params.training_parser().parse_args(words.split())
-    gray = nets.arguments(options, 1, 1)
+    gray = nets.arguments(options, 1)
     assert (gray["in_channel"], gray["out_channel"], gray["in_glo_channel"]) == (2, 1, 1)
-    colour = nets.arguments(options, 3, 2)
+    colour = nets.arguments(options, 3)
     assert (colour["in_channel"], colour["out_channel"], colour["in_glo_channel"]) == (5, 3, 3)
     options.in_channel = 7
     with pytest.raises(UserError, match="--in_channel 7 does not fit the data, which have 5"):
-        nets.arguments(options, 3, 2)
+        nets.arguments(options, 3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -11,8 +11,7 @@ from runs import new_state
 from qgcn import checkpoints
 from qgcn.dataset.crops import StepSampler
 from qgcn.training.run import Run
-from qgcn.training.schedule import Schedule
-from qgcn.training.stopping import Limit
+from qgcn.training.schedule import Limit, Schedule
 
 CPU = torch.device("cpu")
 

@@ -46,8 +46,8 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     except ModuleNotFoundError as error:
         if error.name not in REQUIRED:
             raise
-        message = f"error: the package {error.name} is not installed for {sys.executable}: activate the environment "
-        message, code = message + "that has it (source .venv/bin/activate), or pip install -r requirements.txt", 2
+        remedy = "activate the environment that has it (source .venv/bin/activate), or pip install -r requirements.txt"
+        message, code = f"error: the package {error.name} is not installed for {sys.executable}: {remedy}", 2
     except KeyboardInterrupt:
         message, code = "interrupted", 130
     if os.environ.get("RANK", "0") == "0":  # of several processes one tells

@@ -11,54 +11,32 @@ from qgcn.dataset.degradation import Degradation, Degraded
 
 
 class SampleKey(NamedTuple):
-    """What determines one training sample, given the run's seed.
-
-    Attributes:
-        epoch, index: its place in the run.
-        image: the image to crop.
-        weight: its share of the step's mean loss times the number of processes.
-    """
+    """What determines one training sample, given the run's seed."""
 
     epoch: int
-    index: int
-    image: int
-    weight: float
+    index: int  # in the epoch
+    image: int  # the image to crop
+    weight: float  # its share of the step's mean loss times the number of processes
 
 
 class Batch(NamedTuple):
     """One process's part of a training step, on the device that computes it.
 
-    Attributes:
-        compressed: uint8, B x C x size x size.
-        tables: uint8, B x T x 8 x 8.
-        reductions: uint8, B x 2, by how much rows and columns of chroma are reduced.
-        ground_truth: uint8, B x C x size x size.
-        weights: float32, B; the loss of the step is their product with the samples' losses, averaged over processes.
+    The loss of the step is the product of ``weights`` with the samples' losses, averaged over processes.
     """
 
-    compressed: torch.Tensor
-    tables: torch.Tensor
-    reductions: torch.Tensor
-    ground_truth: torch.Tensor
-    weights: torch.Tensor
+    compressed: torch.Tensor  # uint8, B x C x size x size
+    tables: torch.Tensor  # uint8, B x T x 8 x 8
+    reductions: torch.Tensor  # uint8, B x 2, by how much rows and columns of chroma are reduced
+    ground_truth: torch.Tensor  # uint8, B x C x size x size
+    weights: torch.Tensor  # float32, B
 
 
-class Samples(NamedTuple):
-    """A `Batch` as a worker sends it: arrays, which pass between processes in half the time of tensors.
+class Samples(Batch):
+    """A `Batch` as a worker sends it: NumPy arrays, which pass between processes in half the time of tensors.
 
-    Attributes:
-        compressed: uint8, B x size x size x C.
-        tables: uint8, B x T x 8 x 8.
-        reductions: uint8, B x 2, by how much rows and columns of chroma are reduced.
-        ground_truth: uint8, B x size x size x C.
-        weights: float32, B.
+    Their pixels, compressed and ground truth, are B x size x size x C.
     """
-
-    compressed: np.ndarray
-    tables: np.ndarray
-    reductions: np.ndarray
-    ground_truth: np.ndarray
-    weights: np.ndarray
 
     def to(self, device: torch.device) -> Batch:
         """The batch on ``device``; to a GPU it is copied from pinned memory, while the GPU computes."""

@@ -40,29 +40,18 @@ MATLAB_Y = (*(LUMA * 219 / 255).tolist(), 16.0)
 
 
 class Degraded(NamedTuple):
-    """A sample, uint8.
+    """A sample, uint8."""
 
-    Attributes:
-        pixels: size x size x C, decoded.
-        tables: T x 8 x 8, as a network sees them.
-        reduction: 2, by how much rows and columns of chroma are reduced.
-        ground_truth: size x size x C.
-    """
-
-    pixels: np.ndarray
-    tables: np.ndarray
-    reduction: np.ndarray
-    ground_truth: np.ndarray
+    pixels: np.ndarray  # size x size x C, decoded
+    tables: np.ndarray  # T x 8 x 8, as a network sees them
+    reduction: np.ndarray  # 2, by how much rows and columns of chroma are reduced
+    ground_truth: np.ndarray  # size x size x C
 
 
 class Degradation(Protocol):
-    """What degradations offer.
+    """What degradations offer."""
 
-    Attributes:
-        source: colour mode of the images that crops are taken from, 'RGB' or 'L'.
-    """
-
-    source: str
+    source: str  # colour mode of the images that crops are taken from, 'RGB' or 'L'
 
     def draw(self, crop: np.ndarray, number: int, bits: Philox) -> tuple:
         """All that is random about a sample of a crop (uint8, size x size x C): the arguments of `compress`.
@@ -159,7 +148,7 @@ def check_degradation(name: str, option: str = "--degradation") -> str:
     return check_choice(name, DEGRADATIONS, option)
 
 
-def build_degradation(name: str, *, qualities: tuple[int, int], mode: str, codec: str) -> Degradation:
+def build_degradation(name: str, qualities: tuple[int, int], mode: str, codec: str) -> Degradation:
     """The degradation called ``name``; raises UserError for another name, or a codec's that it does not take."""
     if check_degradation(name) == "published":
         return Published(qualities, mode, get_codec(codec))
@@ -176,16 +165,11 @@ def draw_quality(random: Generator, qualities: tuple[int, int]) -> int:
     return int(random.integers(lowest, highest + 1))
 
 
-def luma(crop: np.ndarray) -> np.ndarray:
-    """Y of JPEG files (ITU-T T.871, section 7), 0..255, of R, G and B: uint8, H x W x 1."""
-    return _weighted(crop, JPEG_Y)
+def luma(crop: np.ndarray, weights: tuple[float, ...] = JPEG_Y) -> np.ndarray:
+    """Y of JPEG files (ITU-T T.871, section 7), 0..255, or by MATLAB_Y, of R, G and B: rounded to uint8, H x W x 1."""
+    return np.array(to_pillow(crop).convert("L", weights))[..., None]
 
 
 def to_gray(random: Generator, crop: np.ndarray) -> np.ndarray:
     """R, G and B (uint8, H x W x 3) as MATLAB's Y, as the paper has it, or as the Y of JPEG files: H x W x 1."""
-    return _weighted(crop, MATLAB_Y if random.random() < STUDIO_RANGE else JPEG_Y)
-
-
-def _weighted(crop: np.ndarray, weights: tuple[float, ...]) -> np.ndarray:
-    """The rounded sum of R, G and B by weights, plus a last number: uint8, H x W x 1."""
-    return np.array(to_pillow(crop).convert("L", weights))[..., None]
+    return luma(crop, MATLAB_Y if random.random() < STUDIO_RANGE else JPEG_Y)

@@ -18,18 +18,14 @@ FULL_STRENGTH = 14.0
 
 
 class Input(NamedTuple):
-    """The input of a kind of network.
+    """The input of a kind of network."""
 
-    Attributes:
-        planes: channels of an image -> planes beside its pixels.
-        whole_image: what the whole image contributes to the input of each of its parts, made of ``compressed`` (uint8,
-            B x C x H x W) and ``reductions`` (uint8, B x 2, by how much rows and columns of chroma are reduced).
-        network_input: the argument of the network for an image or a part of it that starts at whole blocks, made of
-            ``compressed``, ``tables`` (uint8, B x T x 8 x 8) and what ``whole_image`` returned.
-    """
-
-    planes: dict[int, int]
+    planes: dict[int, int]  # channels of an image -> planes beside its pixels
+    # what the whole image contributes to the input of each of its parts, made of ``compressed`` (uint8, B x C x H x W)
+    # and ``reductions`` (uint8, B x 2, by how much rows and columns of chroma are reduced)
     whole_image: Callable[[Tensor, Tensor], Any]
+    # the argument of the network for an image or a part of it that starts at whole blocks, made of ``compressed``,
+    # ``tables`` (uint8, B x T x 8 x 8) and what ``whole_image`` returned
     network_input: Callable[[Tensor, Tensor, Any], Any]
 
     @property

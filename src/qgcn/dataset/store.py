@@ -14,9 +14,6 @@ from qgcn.utils.errors import UserError
 from qgcn.utils.files import atomic_write
 from qgcn.utils.image import load_image
 
-OPEN_IMAGES = 4096
-"""Memory maps that one process keeps open; Linux allows 65,530."""
-
 
 class ImageStore:
     """Decoded images on disk, read as memory maps; picklable, so worker processes share its pages.
@@ -80,9 +77,8 @@ class ImageStore:
         """Leave out all images but those at the positions ``chosen`` (their files stay)."""
         kept = set(chosen)
         self.dropped += [source for i, source in enumerate(self.sources) if i not in kept]
-        self.sources = [self.sources[i] for i in chosen]
-        self.files = [self.files[i] for i in chosen]
-        self.shapes = [self.shapes[i] for i in chosen]
+        for values in (self.sources, self.files, self.shapes):
+            values[:] = [values[i] for i in chosen]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -92,6 +88,6 @@ class ImageStore:
         return _mapped(self.files[index])
 
 
-@lru_cache(OPEN_IMAGES)
+@lru_cache(4096)  # memory maps that one process keeps open; Linux allows 65,530
 def _mapped(file: Path) -> np.ndarray:
     return np.asarray(np.load(file, mmap_mode="r"))  # a plain view: np.memmap's own slices take ten times as long

@@ -12,23 +12,17 @@ import torch
 from torch import nn
 
 from qgcn.dataset.inputs import get_input
-from qgcn.nets import arcnn, edsr, qmar, qmar_plus, qmarg
+from qgcn.nets import arcnn, edsr, qmar, qmarg
 from qgcn.nets.base import Network
 from qgcn.utils.errors import UserError, check_choice, choose
 
 
 class Kind(NamedTuple):
-    """One kind of network.
+    """One kind of network."""
 
-    Attributes:
-        title: its name in the paper.
-        network: its class.
-        input: the name of its input, of `dataset.inputs.INPUTS`.
-    """
-
-    title: str
+    title: str  # its name in the paper
     network: type[Network]
-    input: str
+    input: str  # the name of its input, of `dataset.inputs.INPUTS`
 
 
 NETWORKS = {
@@ -37,7 +31,7 @@ NETWORKS = {
     "edsr": Kind("EDSR", edsr.Net, "jpeg"),
     "arcnn": Kind("AR-CNN", arcnn.ARCNN, "jpeg"),
     "arcnn-FastARCNN": Kind("Fast AR-CNN", arcnn.FastARCNN, "jpeg"),
-    "qmar_plus": Kind("QCN+", qmar_plus.Net, "jpeg_qm_plus"),
+    "qmar_plus": Kind("QCN+", qmar.PlusNet, "jpeg_qm_plus"),
 }
 """Name on the command line -> kind. 'file-Class' names a class other than the file's first."""
 
@@ -50,27 +44,24 @@ def kind(name: str) -> Kind:
     return choose(NETWORKS, ALIASES.get(name, name), "--net")
 
 
-def arguments(options: Namespace, image_channels: int, planes: int) -> dict[str, Any]:
+def arguments(options: Namespace, image_channels: int) -> dict[str, Any]:
     """The constructor arguments that training options stand for: those of its parameters that are known.
 
     Args:
         options: parsed by params.training_parser.
         image_channels: 3 or 1; it wins over n_colors and in_glo_channel, whose published default of 3 fits colour.
-        planes: beside the pixels (dataset.inputs.Input).
 
     Raises:
         UserError: if an option contradicts the data.
     """
-    names = signature(kind(options.net).network).parameters
-    of_the_data = {
-        "channels": image_channels,
-        "in_channel": image_channels + planes,
-        "out_channel": image_channels,
-        "in_glo_channel": image_channels,
-    }
+    chosen = kind(options.net)
+    names = signature(chosen.network).parameters
+    in_channel = image_channels + get_input(chosen.input).planes[image_channels]
+    of_the_data = dict.fromkeys(("channels", "out_channel", "in_glo_channel"), image_channels)
+    of_the_data["in_channel"] = in_channel
     colors = options.n_colors if image_channels == 3 else 1
     for option, value, allowed, name in (
-        ("in_channel", options.in_channel, {0, image_channels + planes}, "in_channel"),
+        ("in_channel", options.in_channel, {0, in_channel}, "in_channel"),
         ("out_channel", options.out_channel, {0, image_channels}, "out_channel"),
         ("n_colors", colors, {image_channels}, "out_channel"),
         ("in_glo_channel", options.in_glo_channel, {3, image_channels}, "in_glo_channel"),

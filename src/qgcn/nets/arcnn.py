@@ -14,11 +14,7 @@ def _initialise(network: nn.Module) -> None:
 
 
 class ARCNN(Network):
-    """AR-CNN: feature extraction, enhancement, mapping and reconstruction with ``channels`` image channels.
-
-    ``halo`` is how far from an output pixel, in pixels, the input can still change it; ``peak_channels`` how many
-    values a pixel are in memory at once in restoring, at most.
-    """
+    """AR-CNN: feature extraction, enhancement, mapping and reconstruction with ``channels`` image channels."""
 
     halo = 4 + 3 + 2  # half of 9, 7 and 5
     peak_channels = 2 * 64 + 6
@@ -56,12 +52,11 @@ class ARCNN(Network):
             pair = (2 * channel, 2 * channel + 1)
             found = {channel: 1.0}  # what adds up to the channel's pixels in the layer before
             for convolution, prelu in zip(layers[:-1:2], layers[1::2], strict=True):
-                centre = (convolution.kernel_size[0] // 2, convolution.kernel_size[1] // 2)
                 for feature, sign in zip(pair, (1, -1), strict=True):
-                    set_delta(convolution, feature, {key: sign * value for key, value in found.items()}, centre)
+                    set_delta(convolution, feature, {key: sign * value for key, value in found.items()})
                 gain = 1 / (1 + prelu.weight.item())
                 found = {pair[0]: gain, pair[1]: -gain}
-            set_delta(self.last, channel, found, (2, 2))
+            set_delta(self.last, channel, found)
 
 
 class FastARCNN(Network):

@@ -1,6 +1,7 @@
 """What a network offers, and the parts that QCN, QGCN and EDSR share."""
 
 import math
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ class Network(nn.Module):
     """A network that restores images.
 
     Attributes:
-        halo: how far from an output pixel, in pixels, the input can still change it.
+        halo: how far from an output pixel, in pixels, the input (of the restoration branch) can still change it.
         int8_parts: the children that may be computed in 8 bits: those that make the correction, none that carry the
             pixels. Rounding the pixels to 8 bits costs 0.1 to 0.5 dB, rounding the correction about 0.01 dB
             (benchmarks/int8.py).
@@ -24,7 +25,7 @@ class Network(nn.Module):
     halo: int
     int8_parts: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def peak_channels(self) -> float:
         """Values a pixel that are in memory at once in restoring, at most; a guess if a network does not say."""
         return 4.0 * max(module.out_channels for module in self.modules() if isinstance(module, nn.Conv2d))
@@ -95,11 +96,11 @@ def initialise_published(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def set_delta(convolution: nn.Conv2d, output: int, taps: dict[int, float], at: tuple[int, int]) -> None:
-    """Make feature ``output`` the sum of ``taps`` (input feature -> factor) at kernel position ``at``, bias 0."""
+def set_delta(convolution: nn.Conv2d, output: int, taps: dict[int, float], at: tuple[int, int] | None = None) -> None:
+    """Make feature ``output`` the sum of ``taps`` (input feature -> factor), by default at the centre, with bias 0."""
     convolution.weight[output] = 0
     for feature, factor in taps.items():
-        convolution.weight[output, feature, *at] = factor
+        convolution.weight[output, feature, *(at or (side // 2 for side in convolution.kernel_size))] = factor
     if convolution.bias is not None:
         convolution.bias[output] = 0
 

@@ -3,21 +3,10 @@
 import torch
 from torch import Tensor
 
-from qgcn.nets.base import (
-    HALF,
-    Network,
-    branch_halo,
-    conv3x3,
-    downscale,
-    initialise_published,
-    need_features,
-    residual_blocks,
-    set_delta,
-    upscale,
-)
+from qgcn.nets import base
 
 
-class Net(Network):
+class Net(base.Network):
     """EDSR (Lim et al., CVPRW 2017) as the paper uses it: at half resolution, with one full-resolution skip.
 
     ::
@@ -39,13 +28,15 @@ class Net(Network):
         self, *, in_channel: int, out_channel: int, n_feats: int = 64, n_resblocks: int = 64, res_scale: float = 0.1
     ):
         super().__init__()
-        self.conv_input = conv3x3(in_channel, n_feats)
-        self.downscale = downscale(n_feats)
-        self.residual = residual_blocks(n_resblocks, n_feats, res_scale)
-        self.conv_mid = conv3x3(n_feats, n_feats)
-        self.upscale = upscale(n_feats)
-        self.conv_output = conv3x3(n_feats, out_channel)
-        initialise_published(self)
+        self.conv_input = base.conv3x3(in_channel, n_feats)
+        self.downscale = base.downscale(n_feats)
+        self.residual = base.residual_blocks(n_resblocks, n_feats, res_scale)
+        self.conv_mid = base.conv3x3(n_feats, n_feats)
+        self.upscale = base.upscale(n_feats)
+        self.conv_output = base.conv3x3(n_feats, out_channel)
+        self.halo = base.branch_halo(2 * n_resblocks + 2)
+        self.peak_channels = 3.5 * n_feats  # measured: 3.2 F in channels_last
+        base.initialise_published(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Restore an image.
@@ -62,16 +53,6 @@ class Net(Network):
         deep = self.upscale(deep)  # B x F x H x W
         return self.conv_output(deep + shallow)  # B x out_channel x H x W
 
-    @property
-    def halo(self) -> int:
-        """How far from an output pixel, in pixels, the input can still change it."""
-        return branch_halo(2 * len(self.residual) + 2)
-
-    @property
-    def peak_channels(self) -> float:
-        """Values a pixel that are in memory at once in restoring, at most (measured: 3.2 F in channels_last)."""
-        return 3.5 * self.conv_input.out_channels
-
     @torch.no_grad()
     def initialise_identity(self) -> None:
         """Start as the identity on the pixels, which the published initialisation takes thousands of steps to reach.
@@ -80,9 +61,9 @@ class Net(Network):
         weights start at zero; the deep path adds nothing to those features yet, and all of it can learn.
         """
         channels = self.conv_output.out_channels
-        need_features(self.conv_input.out_channels, channels)
+        base.need_features(self.conv_input.out_channels, channels)
         for channel in range(channels):
-            set_delta(self.conv_input, channel, {channel: 1.0}, (1, 1))
-            for sub_pixel in range(HALF**2):
-                set_delta(self.upscale[0], HALF**2 * channel + sub_pixel, {}, (1, 1))
-            set_delta(self.conv_output, channel, {channel: 1.0}, (1, 1))
+            base.set_delta(self.conv_input, channel, {channel: 1.0})
+            for sub_pixel in range(base.HALF**2):
+                base.set_delta(self.upscale[0], base.HALF**2 * channel + sub_pixel, {})
+            base.set_delta(self.conv_output, channel, {channel: 1.0})

@@ -4,19 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from qgcn.dataset.inputs import GLOBAL_SIZE
-from qgcn.nets.base import (
-    HALF,
-    Network,
-    branch_halo,
-    conv3x3,
-    downscale,
-    hold,
-    initialise_published,
-    need_features,
-    residual_blocks,
-    set_delta,
-    upscale,
-)
+from qgcn.nets import base
 
 GLOBAL_MULTIPLES = (1, 2, 4, 4)
 """Features of the global branch's four steps, as multiples of the first one's: 32, 64, 128, 128 as published."""
@@ -31,11 +19,11 @@ def global_convolutions(in_channels: int, features: int) -> nn.Sequential:
     for multiple in GLOBAL_MULTIPLES:
         layers += [nn.Conv2d(channels, multiple * features, 4, stride=2, padding=1), nn.ReLU()]
         channels = multiple * features
-        layers += [conv3x3(channels, channels, bias=True), nn.ReLU()]
+        layers += [base.conv3x3(channels, channels, bias=True), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
-class Net(Network):
+class Net(base.Network):
     """QGCN: a restoration branch whose features meet those of the whole image (paper section III-C, Fig. 4).
 
     ::
@@ -69,18 +57,20 @@ class Net(Network):
     ):
         super().__init__()
         self.in_glo_channel = in_glo_channel
-        self.conv_input = conv3x3(in_channel, n_feats)
-        self.downscale = downscale(n_feats)
-        self.residual1 = residual_blocks(n_resblocks // 2, n_feats, res_scale)
+        self.conv_input = base.conv3x3(in_channel, n_feats)
+        self.downscale = base.downscale(n_feats)
+        self.residual1 = base.residual_blocks(n_resblocks // 2, n_feats, res_scale)
         self.conv_global = global_convolutions(in_glo_channel, global_feats)
         flat = GLOBAL_MULTIPLES[-1] * global_feats * (GLOBAL_SIZE // 2 ** len(GLOBAL_MULTIPLES)) ** 2  # 6272
         self.conv_global_l = nn.Sequential(nn.Linear(flat, global_hidden), nn.ReLU(), nn.Linear(global_hidden, n_feats))
-        self.conv_res_mid = conv3x3(2 * n_feats, n_feats, bias=True)
-        self.residual2 = residual_blocks(n_resblocks - n_resblocks // 2, n_feats, res_scale)
-        self.conv_mid = conv3x3(n_feats, n_feats)
-        self.upscale = upscale(n_feats)
-        self.conv_output = conv3x3(n_feats, out_channel)
-        initialise_published(self)
+        self.conv_res_mid = base.conv3x3(2 * n_feats, n_feats, bias=True)
+        self.residual2 = base.residual_blocks(n_resblocks - n_resblocks // 2, n_feats, res_scale)
+        self.conv_mid = base.conv3x3(n_feats, n_feats)
+        self.upscale = base.upscale(n_feats)
+        self.conv_output = base.conv3x3(n_feats, out_channel)
+        self.halo = base.branch_halo(2 * n_resblocks + 3)
+        self.peak_channels = 2.75 * n_feats  # measured: 2.5 F in channels_last
+        base.initialise_published(self)
 
     def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         """Restore an image.
@@ -99,15 +89,13 @@ class Net(Network):
 
     def local_features(self, x: Tensor) -> Tensor:
         """x, B x in_channel x H x W -> features before the global ones, B x F x H/2 x W/2."""
-        features = self.downscale(self.conv_input(x))
-        return _with_skip(self.residual1, features)
+        return _with_skip(self.residual1, self.downscale(self.conv_input(x)))
 
     def global_features(self, global_image: Tensor) -> Tensor:
         """Global image, B x C x 112 x 112 -> one vector an image, B x F."""
         image = global_image.expand(-1, self.in_glo_channel, -1, -1)
         features = self.conv_global(image)  # B x 4G x 7 x 7
-        # Flattened channel-major, whatever the memory format.
-        return self.conv_global_l(features.flatten(1))
+        return self.conv_global_l(features.flatten(1))  # channel-major, whatever the memory format
 
     def fuse(self, features: Tensor, global_features: Tensor) -> Tensor:
         """Concatenate the global features (B x F) to the local ones at every position and merge them to F."""
@@ -116,18 +104,7 @@ class Net(Network):
 
     def reconstruct(self, features: Tensor) -> Tensor:
         """Merged features, B x F x H/2 x W/2 -> image, B x out_channel x H x W; there is no full-resolution skip."""
-        features = self.conv_mid(_with_skip(self.residual2, features))
-        return self.conv_output(self.upscale(features))
-
-    @property
-    def halo(self) -> int:
-        """How far from an output pixel, in pixels, the input of the restoration branch can still change it."""
-        return branch_halo(2 * (len(self.residual1) + len(self.residual2)) + 3)
-
-    @property
-    def peak_channels(self) -> float:
-        """Values a pixel that are in memory at once in restoring, at most (measured: 2.5 F in channels_last)."""
-        return 2.75 * self.conv_input.out_channels
+        return self.conv_output(self.upscale(self.conv_mid(_with_skip(self.residual2, features))))
 
     @torch.no_grad()
     def initialise_identity(self) -> None:
@@ -141,27 +118,27 @@ class Net(Network):
         channels = self.conv_output.out_channels
         carriers, lifted = _carriers(channels)
         features = self.conv_input.out_channels
-        need_features(features, carriers)
+        base.need_features(features, carriers)
         for blocks, count in ((self.residual1, carriers), (self.residual2, lifted)):
             for block in blocks:
                 block.conv2.weight[:count] = 0
         before, after = (2.0 if len(blocks) else 1.0 for blocks in (self.residual1, self.residual2))
         for channel in range(channels):
-            set_delta(self.conv_input, channel, {channel: 1.0}, (1, 1))
-            set_delta(self.conv_output, channel, {channel: 1.0}, (1, 1))
-            for row in range(HALF):
-                for column in range(HALF):
-                    sub_pixel = (channel * HALF + row) * HALF + column
-                    positive, negative = 2 * sub_pixel, 2 * sub_pixel + 1
-                    set_delta(self.downscale[0], positive, {channel: 1.0}, (1 + row, 1 + column))
-                    set_delta(self.downscale[0], negative, {channel: -1.0}, (1 + row, 1 + column))
-                    set_delta(self.conv_res_mid, sub_pixel, {positive: 1 / before, negative: -1 / before}, (1, 1))
-                    self.conv_res_mid.bias[sub_pixel] = LIFT
-                    set_delta(self.conv_mid, sub_pixel, {sub_pixel: 1 / after}, (1, 1))
-                    set_delta(self.upscale[0], sub_pixel, {sub_pixel: 1.0}, (1, 1))
-                    self.upscale[0].bias[sub_pixel] = -LIFT
+            base.set_delta(self.conv_input, channel, {channel: 1.0})
+            base.set_delta(self.conv_output, channel, {channel: 1.0})
+        for sub_pixel in range(lifted):
+            channel, place = divmod(sub_pixel, base.HALF**2)
+            row, column = divmod(place, base.HALF)
+            positive, negative = 2 * sub_pixel, 2 * sub_pixel + 1
+            base.set_delta(self.downscale[0], positive, {channel: 1.0}, (1 + row, 1 + column))
+            base.set_delta(self.downscale[0], negative, {channel: -1.0}, (1 + row, 1 + column))
+            base.set_delta(self.conv_res_mid, sub_pixel, {positive: 1 / before, negative: -1 / before})
+            self.conv_res_mid.bias[sub_pixel] = LIFT
+            base.set_delta(self.conv_mid, sub_pixel, {sub_pixel: 1 / after})
+            base.set_delta(self.upscale[0], sub_pixel, {sub_pixel: 1.0})
+            self.upscale[0].bias[sub_pixel] = -LIFT
         for feature in range(carriers, features):
-            set_delta(self.conv_res_mid, feature, {feature: 1 / before}, (1, 1))
+            base.set_delta(self.conv_res_mid, feature, {feature: 1 / before})
 
     def hold_identity(self) -> None:
         """Keep from learning what `initialise_identity` set to carry the pixels, as if there were a skip.
@@ -176,20 +153,20 @@ class Net(Network):
         if not channels:
             return
         carriers, lifted = _carriers(channels)
-        hold(self.conv_input.weight, slice(channels))
-        hold(self.downscale[0].weight, slice(carriers))
+        base.hold(self.conv_input.weight, slice(channels))
+        base.hold(self.downscale[0].weight, slice(carriers))
         for blocks, count in ((self.residual1, carriers), (self.residual2, lifted)):
             for block in blocks:
-                hold(block.conv2.weight, slice(count))
+                base.hold(block.conv2.weight, slice(count))
         for layer in (self.conv_res_mid, self.conv_mid, self.upscale[0]):
             for parameter in layer.parameters():
-                hold(parameter, slice(lifted))
-        hold(self.conv_output.weight, (slice(None), slice(channels)))
+                base.hold(parameter, slice(lifted))
+        base.hold(self.conv_output.weight, (slice(None), slice(channels)))
 
 
 def _carriers(channels: int) -> tuple[int, int]:
     """How many features carry the pixels of ``channels`` channels before conv_res_mid, and from there on."""
-    return 2 * channels * HALF**2, channels * HALF**2
+    return 2 * channels * base.HALF**2, channels * base.HALF**2
 
 
 def _with_skip(blocks: nn.Sequential, features: Tensor) -> Tensor:

@@ -1,33 +1,35 @@
-"""From options to a run: the one place that reads the options of training."""
+"""From options to a run: with `data`, the one place that reads the options of training."""
 
 import logging
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 
 from qgcn import nets
-from qgcn.dataset.degradation import build_degradation, check_degradation
+from qgcn.dataset.degradation import FamilyCodec, check_degradation
 from qgcn.dataset.inputs import get_input
-from qgcn.dataset.store import ImageStore
-from qgcn.jpeg.codec import get_codec
-from qgcn.training.data import decode, training_batches, training_files, validation_files
-from qgcn.training.epoch import train_one_epoch
+from qgcn.evaluating import evaluate as evaluation
+from qgcn.evaluating.metrics import get_protocol
+from qgcn.jpeg.codec import Codec, get_codec
+from qgcn.jpeg.random_tables import FAMILIES
+from qgcn.restoring.model import Model
+from qgcn.restoring.tiles import tile_side
+from qgcn.training.data import build_data
+from qgcn.training.epoch import build_loss, train_one_epoch
 from qgcn.training.log import logged_to
-from qgcn.training.loss import build_loss
 from qgcn.training.optimizer import build_optimizer
 from qgcn.training.resume import CHECKPOINTS, best_still_counts, plain, resume_options
 from qgcn.training.run import Run
-from qgcn.training.schedule import Schedule
+from qgcn.training.schedule import Limit, Schedule
 from qgcn.training.state import State
-from qgcn.training.stopping import Limit
 from qgcn.training.transfer import weights_to_start_from
-from qgcn.training.validation import validate
 from qgcn.utils import distributed
 from qgcn.utils.errors import UserError, check_choice
 from qgcn.utils.image import COLOR_MODES, check_color_mode
@@ -84,36 +86,24 @@ def build(options: Namespace, content: Mapping[str, Any] | None, device: torch.d
     state = _state(options, content, device)
     if content is not None and not best_still_counts(options, content, folder):
         state.progress.best = float("-inf")
-    batches, to_validate = _data(options)
+    batches, to_validate = build_data(options)
     images, sampler = batches.dataset.images, batches.batch_sampler
 
     network = torch.compile(state.network) if options.compile else state.network
     if distributed.world() > 1:
         network = DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
-    step = {
-        "device": device,
-        "autocast": torch.autocast(device.type, torch.bfloat16) if options.precision == "bf16" else nullcontext(),
-        "accumulate": options.accumulate,
-    }
-    validation = {
-        "files": to_validate.sources,
-        "name": options.net,
-        "mode": options.colorMode,
-        "device": device,
-        "quality": options.valid_quality,
-        "codec": get_codec(options.codec),
-        "families": tuple(options.quality) if options.valid_degradation == "real" else None,
-    }
+    autocast = torch.autocast(device.type, torch.bfloat16) if options.precision == "bf16" else nullcontext()
+    train_epoch = partial(train_one_epoch, network, get_input(kind.input), batches, loss, state.optimizer)
     run = Run(
         folder=folder,
         command=command,
         state=state,
         device=device,
         sampler=sampler,
-        train_epoch=partial(train_one_epoch, network, get_input(kind.input), batches, loss, state.optimizer, **step),
+        train_epoch=partial(train_epoch, device=device, autocast=autocast, accumulate=options.accumulate),
         schedule=schedule,
         limit=Limit(options.nEpochs, options.minutes),
-        validate=partial(validate, **validation) if len(to_validate) else None,
+        validate=_validation(options, to_validate.sources, device) if len(to_validate) else None,
         left_out=len(images.unreadable) + len(images.dropped) + len(to_validate.unreadable),
         log_every=options.log_every,
         save_minutes=options.save_minutes,
@@ -137,17 +127,15 @@ def _check(options: Namespace, kind: nets.Kind) -> None:
     if options.size % multiple:
         raise UserError(f"--size {options.size} is not a multiple of {multiple}, which --net {options.net} needs")
     if options.batchSize < distributed.world() * options.accumulate:
-        raise UserError(
-            f"--batchSize is {options.batchSize}: a step takes a sample or more for each of "
-            f"--accumulate {options.accumulate} parts in each of {distributed.world()} processes"
-        )
+        parts = f"--accumulate {options.accumulate} parts in each of {distributed.world()} processes"
+        raise UserError(f"--batchSize is {options.batchSize}: a step takes a sample or more for each of {parts}")
 
 
 def _state(options: Namespace, content: Mapping[str, Any] | None, device: torch.device) -> State:
     """The network, its average and its optimizer, new or as a checkpoint has them."""
     channels = COLOR_MODES[options.colorMode]
     torch.manual_seed(options.seed)
-    arguments = nets.arguments(options, channels, get_input(options.dataloader).planes[channels])
+    arguments = nets.arguments(options, channels)
     network = nets.build(options.net, arguments)
     nets.initialise(network, options.init)
     nets.check(options.net, network, channels)
@@ -164,29 +152,35 @@ def _state(options: Namespace, content: Mapping[str, Any] | None, device: torch.
     return state
 
 
-def _data(options: Namespace) -> tuple[DataLoader, ImageStore]:
-    """Training batches and the images to validate on; the first process decodes what is not stored yet."""
-    files, to_validate = training_files(options.imgGTRoot, options.holdout)
-    if options.validation and not options.holdout:
-        to_validate = validation_files(options.imgValidRoot)
-    degradation = build_degradation(
-        options.degradation, qualities=tuple(options.quality), mode=options.colorMode, codec=options.codec
-    )
+def _validation(options: Namespace, files: list[Path], device: torch.device) -> Callable[[nn.Module, int], dict]:
+    """The validation of a network on ``device`` after so many epochs, by the function that evaluation uses.
 
-    def decoded() -> tuple[DataLoader, ImageStore]:
-        batches = training_batches(
-            decode(files, options.store, degradation.source),
-            degradation,
-            size=options.size,
-            samples=options.samples_per_epoch,
-            batch=options.batchSize,
-            seed=options.seed,
-            workers=options.threads,
+    It returns mean PSNR, SSIM and PSNR-B by column of metrics.csv, and logs them. With --valid_degradation real it
+    measures the gain in PSNR besides, on JPEGs with each family of tables (jpeg.random_tables.FAMILIES).
+    """
+    mode, quality, published = options.colorMode, options.valid_quality, get_codec(options.codec)
+    metrics = get_protocol("published").metrics()
+
+    def validate(network: nn.Module, epoch: int) -> dict[str, float]:
+        model = Model(network, options.net, COLOR_MODES[mode], device, tile_side(network, None))
+
+        def mean(codec: Codec) -> evaluation.Row:
+            rows = evaluation.evaluate(files, model, mode=mode, quality=quality, codec=codec, metrics=metrics)
+            return evaluation.mean_row(rows)
+
+        row = mean(published)
+        figures = {"input_psnr": row["compressed"]["psnr"], **row["restored"]}
+        log.info(
+            f"epoch {epoch}: validation at quality {quality}: PSNR {figures['psnr']:.3f} dB "
+            f"({figures['psnr'] - figures['input_psnr']:+.3f}), SSIM {figures['ssim']:.4f}, "
+            f"PSNR-B {figures['psnr_b']:.3f} dB"
         )
-        readable = decode(to_validate, options.store, options.colorMode)
-        if to_validate and not len(readable):
-            reason = readable.unreadable[0]
-            raise UserError(f"none of the {len(to_validate)} images to validate on can be read: {reason}")
-        return batches, readable
+        if options.valid_degradation == "real":
+            rows = {family: mean(FamilyCodec(family, tuple(options.quality))) for family in FAMILIES}
+            gains = {family: row["restored"]["psnr"] - row["compressed"]["psnr"] for family, row in rows.items()}
+            words = ", ".join(f"{family} {gain:+.3f}" for family, gain in gains.items())
+            log.info(f"epoch {epoch}: gain in PSNR on tables of each family: {words}")
+            figures |= {f"gain_{family}": gain for family, gain in gains.items()}
+        return figures
 
-    return distributed.in_turn(decoded)
+    return validate

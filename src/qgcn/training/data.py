@@ -1,4 +1,4 @@
-"""Training data: files -> decoded images -> batches of compressed crops, and the images to validate on."""
+"""Training data: options -> files -> decoded images -> batches of compressed crops, and the images to validate on."""
 
 import logging
 import os
@@ -6,12 +6,14 @@ import signal
 import threading
 import time
 import warnings
+from argparse import Namespace
+from collections import Counter
 from pathlib import Path
 
 from torch.utils.data import DataLoader
 
 from qgcn.dataset.crops import CompressedCrops, Samples, StepSampler, disjoint_crops
-from qgcn.dataset.degradation import Degradation
+from qgcn.dataset.degradation import Degradation, build_degradation
 from qgcn.dataset.store import ImageStore
 from qgcn.utils import distributed
 from qgcn.utils.errors import UserError
@@ -20,47 +22,59 @@ from qgcn.utils.image import image_files
 log = logging.getLogger("train")
 
 
-def training_files(root: str, holdout: int | None) -> tuple[list[Path], list[Path]]:
-    """The images below a folder to train on, and with ``holdout`` those of them to validate on (`split_holdout`).
+def build_data(options: Namespace) -> tuple[DataLoader, ImageStore]:
+    """The training batches of this process and the images to validate on.
+
+    The first process decodes what is not stored yet. ``batch_sampler`` of the batches is the `StepSampler` that sets
+    their position.
 
     Raises:
-        UserError: if there are none.
+        UserError: if there are no images of a kind, or none that can be used.
     """
+    files, to_validate = _files(options)
+    degradation = build_degradation(options.degradation, tuple(options.quality), options.colorMode, options.codec)
+
+    def decoded() -> tuple[DataLoader, ImageStore]:
+        batches = _batches(options, _decode(files, options.store, degradation.source), degradation)
+        readable = _decode(to_validate, options.store, options.colorMode)
+        if to_validate and not len(readable):
+            reason = readable.unreadable[0]
+            raise UserError(f"none of the {len(to_validate)} images to validate on can be read: {reason}")
+        return batches, readable
+
+    return distributed.in_turn(decoded)
+
+
+def _files(options: Namespace) -> tuple[list[Path], list[Path]]:
+    """The files of the images to train on, and of those to validate on."""
+    root, every = options.imgGTRoot, options.holdout
     if not Path(root).is_dir():
         problem = "is no folder" if Path(root).exists() else "does not exist"
-        raise UserError(
-            f"the folder of training images {root!r} {problem}: name one with --imgGTRoot, or get DIV2K with "
-            "src/fetch_data.py DIV2K"
-        )
-    files, held_out = split_holdout(image_files(root), holdout)
+        remedy = "name one with --imgGTRoot, or get DIV2K with src/fetch_data.py DIV2K"
+        raise UserError(f"the folder of training images {root!r} {problem}: {remedy}")
+    files, held_out = split_holdout(image_files(root), every)
     if not files:
-        raise UserError(f"--holdout {holdout} leaves no image of {root!r} to train on")
-    if holdout and not held_out:
-        raise UserError(f"--holdout {holdout} holds no image out: no folder of {root!r} has so many")
-    return files, held_out
-
-
-def validation_files(root: str) -> list[Path]:
-    """The images below a folder to validate on; raises UserError if there are none."""
-    if not Path(root).is_dir():
-        raise UserError(
-            f"the folder of validation images {root!r} does not exist: name one with --imgValidRoot, or keep training "
-            "images out with --holdout"
-        )
-    return image_files(root)
+        raise UserError(f"--holdout {every} leaves no image of {root!r} to train on")
+    if every and not held_out:
+        raise UserError(f"--holdout {every} holds no image out: no folder of {root!r} has so many")
+    if every or not options.validation:
+        return files, held_out
+    if not Path(options.imgValidRoot).is_dir():
+        remedy = "name one with --imgValidRoot, or keep training images out with --holdout"
+        raise UserError(f"the folder of validation images {options.imgValidRoot!r} does not exist: {remedy}")
+    return files, image_files(options.imgValidRoot)
 
 
 def split_holdout(files: list[Path], every: int | None) -> tuple[list[Path], list[Path]]:
     """Training and held-out files: every ``every``-th file of each folder is held out; None holds nothing out."""
-    training, held_out, position = [], [], {}
+    training, held_out, position = [], [], Counter()
     for file in files:
-        position[file.parent] = position.get(file.parent, 0) + 1
-        chosen = held_out if every and position[file.parent] % every == 0 else training
-        chosen.append(file)
+        position[file.parent] += 1
+        (held_out if every and position[file.parent] % every == 0 else training).append(file)
     return training, held_out
 
 
-def decode(files: list[Path], folder: str, mode: str) -> ImageStore:
+def _decode(files: list[Path], folder: str, mode: str) -> ImageStore:
     """The images of ``files``, decoded into a store; those that can't be read are named, counted and left out."""
     store = ImageStore(folder, mode)
     if files:
@@ -72,23 +86,9 @@ def decode(files: list[Path], folder: str, mode: str) -> ImageStore:
     return store
 
 
-def training_batches(
-    store: ImageStore, degradation: Degradation, *, size: int, samples: int | None, batch: int, seed: int, workers: int
-) -> DataLoader:
-    """The batches of this process; ``batch_sampler`` of what is returned is the `StepSampler` that sets the position.
-
-    Images smaller than a crop leave the store.
-
-    Args:
-        size: side of the crops, pixels.
-        samples: samples an epoch; None for all disjoint crops.
-        batch: samples a step, over all processes.
-        seed: of the whole run.
-        workers: processes that make samples; 0 makes them in this one.
-
-    Raises:
-        UserError: if no image is large enough.
-    """
+def _batches(options: Namespace, store: ImageStore, degradation: Degradation) -> DataLoader:
+    """The batches of this process; images smaller than a crop leave the store."""
+    size, seed = options.size, options.seed
     crops = disjoint_crops(store.shapes, size)
     store.keep(crops.nonzero()[0])
     if store.dropped:
@@ -96,22 +96,17 @@ def training_batches(
         log.warning("left out %d images smaller than the crop of %d: %s", len(store.dropped), size, names)
     if not crops.any():
         raise UserError(f"no image of --imgGTRoot holds a crop of {size} x {size} pixels: lower --size")
-    sampler = StepSampler(
-        crops=crops[crops > 0],
-        samples=samples or int(crops.sum()),
-        batch=batch,
-        seed=seed,
-        rank=distributed.rank(),
-        world=distributed.world(),
-    )
+    samples, rank, world = options.samples_per_epoch or int(crops.sum()), distributed.rank(), distributed.world()
     # --threads is what the user asked for; torch's advice about it would come once an epoch.
     warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
     return DataLoader(
         CompressedCrops(images=store, size=size, seed=seed, degradation=degradation),
-        batch_sampler=sampler,
+        batch_sampler=StepSampler(
+            crops=crops[crops > 0], samples=samples, batch=options.batchSize, seed=seed, rank=rank, world=world
+        ),
         collate_fn=as_is,
-        num_workers=workers,
-        persistent_workers=workers > 0,
+        num_workers=options.threads,
+        persistent_workers=options.threads > 0,
         worker_init_fn=_begin_worker,
     )
 

@@ -1,4 +1,4 @@
-"""One epoch of training. No options, no paths."""
+"""One epoch of training, and the losses. No options, no paths."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +10,20 @@ from torch import Tensor, nn
 from qgcn.dataset.crops import Batch, Samples
 from qgcn.dataset.inputs import Input, scale
 from qgcn.training.optimizer import MuonAdam
+from qgcn.utils.errors import choose
+
+LOSSES = {"L1": Tensor.abs, "L2": Tensor.square}
+"""Name -> what is averaged of the differences."""
+
+
+def build_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss called ``name``: of restored images and ground truth, B x C x H x W, one value a sample, B.
+
+    Raises:
+        UserError: for another name, listing the valid ones.
+    """
+    of_difference = choose(LOSSES, name, "--loss")
+    return lambda restored, ground_truth: of_difference(restored - ground_truth).mean((1, 2, 3))
 
 
 def train_one_epoch(
@@ -29,7 +43,7 @@ def train_one_epoch(
 
     Args:
         input_: assembles the network's.
-        loss_function: (restored, ground truth), both B x C x H x W about [-1, 1] -> one value a sample.
+        loss_function: from `build_loss`; its images lie about [-1, 1].
         autocast: entered around the forward pass.
         accumulate: parts in which each batch goes through the network; their gradients add up to the batch's.
         before_step: called before each step; sets the learning rate.
@@ -49,9 +63,8 @@ def train_one_epoch(
         optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=device)
         for number, part in enumerate(parts, 1):
-            # several processes add their gradients up once a step
-            alone = network.no_sync() if number < len(parts) and hasattr(network, "no_sync") else nullcontext()
-            with alone:
+            later = number < len(parts) and hasattr(network, "no_sync")  # processes add gradients up once a step
+            with network.no_sync() if later else nullcontext():
                 inputs = input_.assemble(part.compressed, part.tables, part.reductions)
                 with autocast:
                     restored = network(inputs)

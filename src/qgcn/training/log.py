@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy
+import PIL
+import torch
+
 from qgcn.training.state import Progress
 from qgcn.utils.files import write_text
 
@@ -89,10 +93,6 @@ def _stands(row: dict[str, str], progress: Progress) -> bool:
 
 def write_options(folder: Path, options: dict[str, Any], command: list[str]) -> None:
     """Write OPTIONS: the command, its options, the versions that ran it, and the commands of a resumed run before."""
-    import numpy
-    import PIL
-    import torch
-
     versions = {"torch": torch.__version__, "numpy": numpy.__version__, "pillow": PIL.__version__}
     try:
         before = json.loads((folder / OPTIONS).read_text())

@@ -20,12 +20,6 @@ ARCHITECTURE = (
 )  # fmt: skip
 """Options that make the network, which a resumed run can't change."""
 
-VALIDATION = ("validation", "imgValidRoot", "holdout", "valid_quality", "codec")
-"""Options on which the validation's figures depend."""
-
-OF_THE_MACHINE = {"cuda", "gpus"}
-"""Options that a resumed run doesn't inherit: it may go on elsewhere."""
-
 
 def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict[str, Any], list[str]]:
     """The options to go on with, the checkpoint to go on from, and a sentence for each option that has changed.
@@ -46,7 +40,7 @@ def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict
         raise UserError(f"{str(path)!r} holds no training state to --resume: start from its weights with --pretrained")
     old = {"optimizer": "adam"} | content["opt"]  # runs from before there was a choice
     _check_unchanged(options, given, old, path)
-    kept = vars(options).keys() & old.keys() - given - OF_THE_MACHINE
+    kept = vars(options).keys() & old.keys() - given - {"cuda", "gpus"}  # it may go on on another machine
     merged = vars(options) | {name: old[name] for name in kept}
     folder = CHECKPOINTS / options.savedir
     if "savedir" not in given:
@@ -65,39 +59,31 @@ def _check_unchanged(options: Namespace, given: set[str], old: Mapping[str, Any]
     for name in sorted(given & {"pretrained", "init"}):
         raise UserError(f"--{name} is what a run starts from, and --resume goes on with one: give one of them")
     if "optimizer" in given and options.optimizer != old["optimizer"]:
-        raise UserError(
-            f"--optimizer {options.optimizer} can't use the state of {old['optimizer']} in {str(path)!r}: "
-            "start from its weights with --pretrained"
-        )
+        state = f"the state of {old['optimizer']} in {str(path)!r}"
+        raise UserError(f"--optimizer {options.optimizer} can't use {state}: start from its weights with --pretrained")
     for name in ARCHITECTURE:
         new = getattr(options, name)
         if name in given and nets.ALIASES.get(new, new) != nets.ALIASES.get(old[name], old[name]):
-            raise UserError(
-                f"--{name} {new} differs from {old[name]}, with which {str(path)!r} was trained: "
-                "a resumed run keeps its network"
-            )
+            trained = f"{old[name]}, with which {str(path)!r} was trained"
+            raise UserError(f"--{name} {new} differs from {trained}: a resumed run keeps its network")
 
 
 def _changes(merged: Mapping[str, Any], given: set[str], old: Mapping[str, Any]) -> list[str]:
     """A sentence for each option that is another than the run's."""
-    names = [name for name in sorted(given - {"resume", "savedir", "cuda"}) if name in old]
-    sentences = [
-        f"--{name} is now {merged[name]}; it was {old[name]}" for name in names if plain(merged[name]) != old[name]
-    ]
+    names = sorted(given & old.keys() - {"resume", "savedir", "cuda"})
+    changed = [name for name in names if plain(merged[name]) != old[name]]
+    sentences = [f"--{name} is now {merged[name]}; it was {old[name]}" for name in changed]
     if old.get("minutes") and merged["minutes"] is None:
         sentences.append(f"--nEpochs {merged['nEpochs']} ends the run now, not --minutes {old['minutes']:g}")
     if merged["cuda"] != old.get("cuda", merged["cuda"]):
-        sentences.append(
-            "the run goes on on a GPU; it was on the CPU"
-            if merged["cuda"]
-            else "the run goes on on the CPU; it was on a GPU, which takes --cuda again"
-        )
+        there, here = "the run goes on on a GPU; it was on the CPU", "the run goes on on the CPU; it was on a GPU"
+        sentences.append(there if merged["cuda"] else f"{here}, which takes --cuda again")
     return sentences
 
 
 def best_still_counts(options: Namespace, content: Mapping[str, Any], folder: Path) -> bool:
     """Whether the best validation of a checkpoint is still that of BEST in ``folder``, and of the same images."""
-    names = (*VALIDATION, "imgGTRoot") if options.holdout else VALIDATION
+    names = ["validation", "imgValidRoot", "holdout", "valid_quality", "codec"] + ["imgGTRoot"] * bool(options.holdout)
     if any(plain(getattr(options, name)) != content["opt"].get(name) for name in names):
         return False
     best = folder / BEST

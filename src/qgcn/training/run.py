@@ -4,8 +4,8 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from qgcn import checkpoints
 from qgcn.dataset.crops import StepSampler
 from qgcn.training.log import RunLog, write_options
-from qgcn.training.schedule import Schedule
-from qgcn.training.state import BEST, LAST, Progress, State
-from qgcn.training.stopping import Limit, Signals
+from qgcn.training.schedule import Limit, Schedule, Signals
+from qgcn.training.state import BEST, LAST, State
 from qgcn.utils import distributed
 from qgcn.utils.errors import UserError, is_out_of_memory
 from qgcn.utils.files import locked, remove_leftovers
@@ -54,13 +53,14 @@ class Run:
         """
         self.first, self.run_log, self.signals = distributed.rank() == 0, None, Signals()
         busy = f"another run is writing into {str(self.folder)!r}: wait for its end, or give another --savedir"
-        with locked(self.folder, busy) if self.first else nullcontext():
+        with ExitStack() as stack:
             if self.first:
+                stack.enter_context(locked(self.folder, busy))
                 remove_leftovers(self.folder)
-                self.run_log = RunLog(self.folder, self.state.progress, before)
+                self.run_log = stack.enter_context(closing(RunLog(self.folder, self.state.progress, before)))
                 write_options(self.folder, self.state.options, self.command)
-            with closing(self.run_log) if self.run_log else nullcontext(), self.signals:
-                return self._run()
+            stack.enter_context(self.signals)
+            return self._run()
 
     def _run(self) -> int:
         progress = self.state.progress
@@ -101,8 +101,16 @@ class Run:
             disable=not self.first,
             mininterval=0.5 if sys.stderr.isatty() else 30,
         )
-        with bar, logging_redirect_tqdm([log]), _failures_told(progress):
-            return self.train_epoch(before_step=self._set_rate, after_step=partial(self._after_step, bar))
+        try:
+            with bar, logging_redirect_tqdm([log]):
+                return self.train_epoch(before_step=self._set_rate, after_step=partial(self._after_step, bar))
+        except FloatingPointError as error:
+            reason, remedy = error, "lower --lr or add --warmup"
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason, remedy = "the memory is full", "--accumulate 4 computes a batch in parts"
+        raise UserError(f"{reason} at step {progress.step + 1}: {remedy}; what was saved before stands")
 
     def _set_rate(self) -> None:
         progress = self.state.progress
@@ -170,19 +178,3 @@ class Run:
         self.saved = time.monotonic()
         if self.first:
             self.state.save(self.folder / name, self.folder / copy if copy else None)
-
-
-@contextmanager
-def _failures_told(progress: Progress) -> Iterator[None]:
-    """Turn a loss that is not finite and a full memory into a UserError with its step and the remedy."""
-    try:
-        yield
-    except FloatingPointError as error:
-        reason, remedy = error, "lower --lr or add --warmup"
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        reason, remedy = "the memory is full", "--accumulate 4 computes a batch in parts"
-    else:
-        return
-    raise UserError(f"{reason} at step {progress.step + 1}: {remedy}; what was saved before stands")

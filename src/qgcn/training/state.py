@@ -5,7 +5,7 @@ Nothing random is among it: a sample depends on the seed, its epoch and its inde
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import InitVar, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,24 +40,20 @@ class Progress:
         return self.epoch + (self.samples > 0)
 
 
+@dataclass(eq=False)
 class State:
-    """What changes in training.
+    """What changes in training."""
 
-    Args:
-        network: on the device that trains it.
-        name, arguments: those of `nets.build` that made it.
-        optimizer: of its parameters.
-        ema: decay of the averaged weights; 0 for none.
-        options: of the run, as checkpoints keep them.
-    """
+    network: nn.Module  # on the device that trains it
+    name: str  # with ``arguments`` what `nets.build` made it of
+    arguments: dict[str, Any]
+    optimizer: torch.optim.Optimizer | MuonAdam  # of its parameters
+    options: dict[str, Any]  # of the run, as checkpoints keep them
+    ema: InitVar[float] = 0.0  # decay of the averaged weights; 0 for none
+    progress: Progress = field(default_factory=Progress, init=False)
 
-    def __init__(
-        self, network: nn.Module, name: str, arguments: dict, optimizer: torch.optim.Optimizer | MuonAdam,
-        *, ema: float = 0.0, options: dict[str, Any],
-    ):  # fmt: skip
-        self.network, self.name, self.arguments, self.optimizer = network, name, arguments, optimizer
-        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None
-        self.options, self.progress = options, Progress()
+    def __post_init__(self, ema: float):
+        self.average = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None
 
     @property
     def network_to_use(self) -> nn.Module:

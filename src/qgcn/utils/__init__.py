@@ -1,1 +1,1 @@
-"""Metrics, images, checkpoints and processes: what every part of the system uses."""
+"""Images, files, processes and errors: what every part of the system uses."""

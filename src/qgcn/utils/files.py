@@ -13,12 +13,6 @@ from typing import BinaryIO
 
 from qgcn.utils.errors import UserError
 
-TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
-"""The names of temporary files."""
-
-LOCK_PATIENCE = 3.0
-"""Seconds to wait for a lock."""
-
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
@@ -47,7 +41,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files of processes that were killed while they wrote into ``folder``."""
     for file in folder.glob(".*.tmp"):
-        if TEMPORARY.fullmatch(file.name):
+        if re.fullmatch(r"\.[0-9a-f]{32}\.tmp", file.name):  # as `_temporary` names them
             file.unlink()
 
 
@@ -56,7 +50,7 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
     """Keep other processes from locking ``folder``; where the system or the file system has no locks, do nothing.
 
     Raises:
-        UserError: ``busy``, if another process holds the lock for LOCK_PATIENCE, in which the workers of a killed one
+        UserError: ``busy``, if another process holds the lock for three seconds, in which the workers of a killed one
             end.
     """
     if importlib.util.find_spec("fcntl") is None:
@@ -65,7 +59,7 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        give_up = time.monotonic() + LOCK_PATIENCE
+        give_up = time.monotonic() + 3
         while not _lock(handle):
             if time.monotonic() > give_up:
                 raise UserError(busy)
@@ -95,7 +89,7 @@ def name_of(path: Path) -> str:
 
 def _temporary(path: Path) -> Path:
     """A new, empty file beside ``path``, whose folders are made; an OSError names ``path``."""
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"  # as TEMPORARY says
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)

@@ -167,11 +167,10 @@ def output_names(names: Sequence[Path], suffix: str, files: Sequence[Path] | Non
     files = files or names
     places: dict[Path, int] = {}
     for place, name in enumerate(names):
-        first = places.setdefault(name.with_suffix(suffix), place)
+        output = name.with_suffix(suffix)
+        first = places.setdefault(output, place)
         if first != place:
+            both = f"{str(files[first])!r} and {str(files[place])!r} would both be written as {str(output)!r}"
             remedy = "give the folder that holds both" if names[first] == name else "rename one"
-            raise UserError(
-                f"{str(files[first])!r} and {str(files[place])!r} would both be written as "
-                f"{str(name.with_suffix(suffix))!r}: {remedy}, or take them in two runs with an output each"
-            )
+            raise UserError(f"{both}: {remedy}, or take them in two runs with an output each")
     return list(places)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from qgcn.training.loss import build_loss
+from qgcn.training.epoch import build_loss
 from qgcn.utils.errors import UserError
 
 
