@@ -53,9 +53,9 @@ def test_a_batch_is_clipped_image_by_image():
 def test_bytes_in_strips_are_the_whole_in_float32(photo, monkeypatch):
     image = tensor(photo[:150, :90])
     peer = resize(photo[:150, :90], (112, 112), order=3) * 255
-    monkeypatch.setattr(resize_module, "_ROWS_AT_ONCE", 1000)
+    monkeypatch.setattr(resize_module, "ROWS_AT_ONCE", 1000)
     whole = resize_cubic(image, 112, 112)
-    monkeypatch.setattr(resize_module, "_ROWS_AT_ONCE", 32)
+    monkeypatch.setattr(resize_module, "ROWS_AT_ONCE", 32)
     strips = resize_cubic(image, 112, 112)
     assert strips.dtype == whole.dtype == torch.float32
     for ours in (whole, strips):

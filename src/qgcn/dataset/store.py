@@ -44,7 +44,7 @@ class ImageStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(max(1, workers)) as pool:
             results = pool.map(self._store, paths)
-            bar = tqdm(results, "decoding images", len(paths), disable=not progress, leave=False)
+            bar = tqdm(results, "decoding images", len(paths), disable=not progress, leave=False, delay=1)
             for source, result in zip(paths, bar, strict=True):
                 if isinstance(result, UserError):
                     self.unreadable.append(str(result))

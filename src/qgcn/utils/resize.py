@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = 1024
 _SPLINE_REACH = 30
 """Samples to either side that a cubic spline's value depends on: what is further away counts less than 1e-16."""
 
@@ -49,8 +49,8 @@ def resize_cubic(images: Tensor, height: int, width: int) -> Tensor:
     rows = resize_matrix(images.shape[2], height).to(images.device, dtype)
     columns = resize_matrix(images.shape[3], width).to(images.device, dtype)
     resized = sum(
-        rows[:, top : top + _ROWS_AT_ONCE] @ images[:, :, top : top + _ROWS_AT_ONCE].to(dtype)
-        for top in range(0, images.shape[2], _ROWS_AT_ONCE)
+        rows[:, top : top + ROWS_AT_ONCE] @ images[:, :, top : top + ROWS_AT_ONCE].to(dtype)
+        for top in range(0, images.shape[2], ROWS_AT_ONCE)
     )
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
     resized = resized @ columns.T
