@@ -99,6 +99,15 @@ def test_loss(make_checkpoint, folder_of_photos):
     assert "(+0.000)" in lines[4]
 
 
+def test_half(make_checkpoint, folder):
+    path = make_checkpoint("qmar")
+    lines = printed("half.py", path, "--gtdata", folder, "--quality", "10,90")
+    row = lines[4].strip("| ").split(" | ")
+    assert lines[2].count("|") == 4 and row[0] == path.name
+    changes = [abs(float(cell.split("(")[1].strip(")"))) for cell in row[1:]]
+    assert len(changes) == 2 and lines[-1] == f"largest change: {max(changes):.4f} dB"
+
+
 def test_data(folder):
     rows, _ = table("data.py", "--images", folder, "--batch", 2, "--samples", 32, "--rounds", 1)
     assert rows[0][0] == "Pillow alone: encode + decode" and len(rows) == 8
