@@ -32,10 +32,13 @@ def _network(name: str, mode: str):
     """The network of checkpoint/NAME_rgb.pth or NAME_gray.pth; raises ValueError if none is shipped."""
     _package()
     from qgcn import checkpoints
+    from qgcn.utils.errors import UserError
     from qgcn.utils.image import check_color_mode
 
-    suffix = {"RGB": "rgb", "L": "gray"}[check_color_mode(mode)]
-    return checkpoints.build_network(checkpoints.load(ROOT / "checkpoint" / f"{name}_{suffix}.pth")).eval()
+    path = ROOT / "checkpoint" / f"{name}_{'rgb' if check_color_mode(mode) == 'RGB' else 'gray'}.pth"
+    if not path.is_file():
+        raise UserError(f"no {name} is shipped for mode {mode!r}: the modes are 'RGB' for colour and 'L' for gray")
+    return checkpoints.build_network(checkpoints.load(path)).eval()
 
 
 def qcn(mode: str = "RGB"):

@@ -112,6 +112,8 @@ def main(argv: list[str] | None = None) -> int:
     torch.manual_seed(0)
     content = random_checkpoint(options.random) if options.random else checkpoints.load(options.model)
     loader = get_input(nets.kind(content["net"]).input)
+    if not nets.kind(content["net"]).network.int8_parts:  # of QGCN and AR-CNN
+        options.ways = [way for way in options.ways if "int8" not in WAYS[way]]
     networks = {way: build(way, content, device) for way in options.ways}
     columns = {}
     for width, height in options.sizes:

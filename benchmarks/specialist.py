@@ -8,6 +8,7 @@ would draw, and the one sampling.
 """
 
 import sys
+from functools import partial
 
 import numpy as np
 from numpy.random import Generator, Philox
@@ -15,6 +16,7 @@ from real_cases import SLOPES, sloped
 
 from qgcn.cli import params, run
 from qgcn.dataset import degradation
+from qgcn.jpeg.codec import Codec
 from qgcn.jpeg.tables import standard_tables
 from qgcn.utils.errors import UserError
 
@@ -27,11 +29,11 @@ class OneKind(degradation.Real):
     Args:
         kind: one of KINDS.
         sampling: of chroma.
-        qualities, mode: as of `Real`.
+        qualities, mode, codec: as of `Real`.
     """
 
-    def __init__(self, kind: str, sampling: str, qualities: tuple[int, int], mode: str):
-        super().__init__(qualities, mode)
+    def __init__(self, kind: str, sampling: str, qualities: tuple[int, int], mode: str, codec: Codec | None = None):
+        super().__init__(qualities, mode, codec)
         self.kind, self.sampling = kind, sampling
 
     def draw(self, crop: np.ndarray, number: int, bits: Philox) -> tuple[np.ndarray, np.ndarray, str, bool]:
@@ -57,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from main import main as train
 
-    degradation.Real = lambda qualities, mode: OneKind(chosen.kind, chosen.sampling, qualities, mode)
+    degradation.DEGRADATIONS["real"] = partial(OneKind, chosen.kind, chosen.sampling)
     return train([*rest, "--degradation", "real"])
 
 

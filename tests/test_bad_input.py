@@ -73,7 +73,11 @@ def test_training_folders(call, tmp_path, nothing_written):
     refused(training(call, "texts"), "'texts'", "no image")
     (tmp_path / "texts" / "a.png").write_text("a")
     done = training(call, "texts")
-    assert done.code == 2 and "a.png" in done.err and done.err.strip().splitlines()[-1].startswith("error: no image")
+    assert (
+        done.code == 2
+        and "a.png" in done.err
+        and done.err.strip().splitlines()[-1].startswith("error: none of the images")
+    )
 
 
 @pytest.mark.parametrize(

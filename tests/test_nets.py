@@ -337,6 +337,11 @@ class WithoutHalo(Smallest):
     halo = None
 
 
+class Failing(Smallest):
+    def forward(self, x):
+        raise KeyError("nothing")
+
+
 class HalfSize(Smallest):
     def forward(self, x):
         return super().forward(x)[..., ::2, ::2]
@@ -345,7 +350,8 @@ class HalfSize(Smallest):
 @pytest.mark.parametrize(
     ("network", "sentence"),
     [
-        (WithoutHalo, "--net new does not run on its input jpeg_qm: '>' not supported"),
+        (WithoutHalo, "--net new has no halo, a whole number of pixels above 0"),
+        (Failing, "--net new does not run on its input jpeg_qm: 'nothing'"),
         (HalfSize, r"--net new makes \(1, 3, 8, 8\) of an image of shape \(1, 3, 16, 16\)"),
         (edsr.Net, ""),
     ],
@@ -358,6 +364,18 @@ def test_what_a_network_must_offer_is_checked_before_it_is_trained(monkeypatch, 
         return
     with pytest.raises(UserError, match=sentence):
         nets.check("new", built, 3)
+
+
+class Demanding(Smallest):
+    def __init__(self, *, in_channel, out_channel, n_feats, depth):
+        super().__init__(in_channel=in_channel, out_channel=out_channel, n_feats=n_feats)
+
+
+def test_a_number_without_an_option_wants_a_default(monkeypatch):
+    monkeypatch.setitem(nets.NETWORKS, "new", nets.Kind("New", Demanding, "jpeg_qm"))
+    options = params.training_parser().parse_args(["--net", "new"])
+    with pytest.raises(UserError, match="--net new needs 'depth', for which there is no option: give it a default"):
+        nets.arguments(options, 3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -54,6 +54,13 @@ def test_each_file_goes_to_its_own_network(photo, color, gray):
         Restorer([color, near_identity("edsr", 3)])
 
 
+@pytest.mark.parametrize("wrong", [{"quality": 0}, {"quality": 200}, {"strength": 3.0}, {"memory": -1.0}])
+def test_numbers_out_of_their_range_are_told(color, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(UserError, match=f"{name} {value} is not a number from"):
+        Restorer(color, **wrong)
+
+
 def test_gray_goes_through_a_color_network_alone(photo, color):
     content = encoded(photo[:40, :56, 0], quality=20)
     read = read_photo(content)

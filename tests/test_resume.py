@@ -90,6 +90,31 @@ def test_a_run_of_before_that_kept_random_states_goes_on(call, folder_of_photos)
     assert not {"rng", "cuda_rng"} & checkpoints.load(last)["training"].keys()
 
 
+def test_an_option_of_a_run_that_has_gone_is_told(call, folder_of_photos):
+    assert train(call, folder_of_photos, "--nEpochs", 1).code == 0
+    last = Path("checkpoint/run/model_last.pth")
+    content = checkpoints.load(last)
+    content["opt"] |= {"revive": True, "checkpoint_activations": False}
+    checkpoints.save(last, content)
+    done = call("main", "--resume", "checkpoint/run", "--nEpochs", 2)
+    assert done.code == 0 and "--revive, an option of this run, has gone: the run goes on without it" in done.err
+    assert "checkpoint_activations" not in done.err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"training": {}}, {"training": None}, {"opt": {}, "training": {"weights": {}}}],
+    ids=["empty", "none", "opt"],
+)
+def test_a_damaged_training_state_is_one_sentence(call, folder_of_photos, damage):
+    assert train(call, folder_of_photos, "--nEpochs", 1).code == 0
+    last = Path("checkpoint/run/model_last.pth")
+    checkpoints.save(last, checkpoints.load(last) | damage)
+    words = ["--net", "qmar", "--n_feats", 8, "--n_resblocks", 1, "--imgGTRoot", folder_of_photos, "--threads", 0]
+    done = call("main", "--resume", "checkpoint/run", "--nEpochs", 2, *words)
+    refused(done, "training state", "checkpoint/run", "--pretrained")
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 def test_a_finished_run_resumed_with_more_epochs_equals_a_longer_one(call, folder_of_photos, optimizer):
     words = ["--step", 1, "--optimizer", optimizer]

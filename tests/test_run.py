@@ -12,6 +12,7 @@ from qgcn import checkpoints
 from qgcn.dataset.crops import StepSampler
 from qgcn.training.run import Run
 from qgcn.training.schedule import Limit, Schedule
+from qgcn.utils.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -63,6 +64,15 @@ def test_a_run_without_validation_writes_each_epoch_once_and_under_both_names(mo
         ("2", "0.25", "0.001"),
         ("4", "0.25", "0.0001"),
     ]
+
+
+def test_a_run_that_another_one_came_before_overwrites_nothing():
+    late, early = a_run(new_state(0)), a_run(new_state(1))
+    assert early.run() == 0
+    kept = Path("run/model_last.pth").read_bytes()
+    with pytest.raises(UserError, match="'run' already holds a run"):
+        late.run()
+    assert Path("run/model_last.pth").read_bytes() == kept
 
 
 def test_the_best_validation_is_kept_beside_the_last():

@@ -266,6 +266,7 @@ def test_images_to_validate_on_that_can_not_be_read_are_left_out(call, folder_of
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_step(call, folder_of_photos):
     done = train(call, folder_of_photos, "--nEpochs", 1, "--lr", 1e17, "--loss", "L2")
     assert done.code == 2 and re.search(r"the loss became (inf|nan) at step \d+: lower --lr", done.err)
+    assert done.err.splitlines()[-1] in Path("checkpoint/run/log.txt").read_text()
     assert "Traceback" not in done.err
 
 
@@ -297,6 +298,15 @@ def test_held_carriers_stay_in_training(call, folder_of_photos):
     assert torch.equal(held.nonzero(), torch.tensor([[i, i, 1, 1] for i in range(3)])) and held.sum() == 3
     assert call("main", "--resume", "checkpoint/run", "--nEpochs", 2).code == 0
     assert torch.equal(carriers("run")[0], held) and not torch.equal(carriers("run")[1], free)
+    last = ["--pretrained", "checkpoint/run/model_last.pth"]
+    assert train(call, folder_of_photos, *words, *last, net="qmarg", savedir="on").code == 0
+    assert torch.equal(carriers("on")[0], held)
+    plain = [word for word in words if word not in ("--init", "identity")]
+    assert train(call, folder_of_photos, *plain, net="qmarg", savedir="plain").code == 0
+    done = train(
+        call, folder_of_photos, *words, "--pretrained", "checkpoint/plain/model_last.pth", net="qmarg", savedir="x"
+    )
+    refused(done, "--init identity holds what it sets", "checkpoint/plain/model_last.pth")
 
 
 def test_bf16_and_nchw_train(call, folder_of_photos):

@@ -95,8 +95,8 @@ def build_network(content: dict[str, Any], source: str | Path = "") -> nn.Module
 
 
 def degradation(content: dict[str, Any]) -> str:
-    """How the crops that a checkpoint has learnt from became JPEGs: 'real', or 'published' where it does not say so."""
-    return "real" if content["opt"].get("degradation") == "real" else "published"
+    """How the crops that a checkpoint has learnt from became JPEGs: 'published' where it does not say so."""
+    return str(content["opt"].get("degradation", "published"))
 
 
 def image_channels(content: dict[str, Any]) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator, Philox
 
 from qgcn.dataset.pages import written
-from qgcn.jpeg.codec import SUBSAMPLING, Codec, Compressed, get_codec, jpeg_round_trip
+from qgcn.jpeg.codec import SUBSAMPLING, Codec, Compressed, PillowCodec, get_codec, jpeg_round_trip
 from qgcn.jpeg.color import LUMA
 from qgcn.jpeg.random_tables import choose, draw_tables
 from qgcn.jpeg.tables import network_tables
@@ -93,11 +93,14 @@ class Real:
     Args:
         qualities: lowest and highest quality factor of standard tables; other tables are as strong.
         mode: 'RGB' or 'L', what the network restores.
+        codec: Pillow's, the only one that takes other tables.
     """
 
     source = "RGB"
 
-    def __init__(self, qualities: tuple[int, int], mode: str):
+    def __init__(self, qualities: tuple[int, int], mode: str, codec: Codec | None = None):
+        if not isinstance(codec, PillowCodec | None):
+            raise UserError(f"--degradation real compresses by Pillow's libjpeg, not {codec.name}: leave --codec out")
         self.qualities, self.mode = qualities, mode
 
     def draw(self, crop: np.ndarray, number: int, bits: Philox) -> tuple[np.ndarray, np.ndarray, str, bool]:
@@ -140,7 +143,7 @@ class FamilyCodec:
         return Compressed(decoded, network_tables(tables), SUBSAMPLING[sampling])
 
 
-DEGRADATIONS = ("published", "real")
+DEGRADATIONS = {"published": Published, "real": Real}
 
 
 def check_degradation(name: str, option: str = "--degradation") -> str:
@@ -150,11 +153,7 @@ def check_degradation(name: str, option: str = "--degradation") -> str:
 
 def build_degradation(name: str, qualities: tuple[int, int], mode: str, codec: str) -> Degradation:
     """The degradation called ``name``; raises UserError for another name, or a codec's that it does not take."""
-    if check_degradation(name) == "published":
-        return Published(qualities, mode, get_codec(codec))
-    if codec != "pillow":
-        raise UserError(f"--degradation real compresses by Pillow's libjpeg: leave --codec {codec} out")
-    return Real(qualities, mode)
+    return DEGRADATIONS[check_degradation(name)](qualities, mode, get_codec(codec))
 
 
 def draw_quality(random: Generator, qualities: tuple[int, int]) -> int:

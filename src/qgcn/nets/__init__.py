@@ -5,7 +5,7 @@ A new network is one file, with a subclass of `base.Network`, and one line of NE
 
 from argparse import Namespace
 from collections.abc import Mapping
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
 import torch
@@ -69,7 +69,11 @@ def arguments(options: Namespace, image_channels: int) -> dict[str, Any]:
         if name in names and value not in allowed:
             raise UserError(f"--{option} {value} does not fit the data, which have {of_the_data[name]}: leave it out")
     known = {name: getattr(options, name) for name in names if hasattr(options, name)}
-    return known | {name: channels for name, channels in of_the_data.items() if name in names}
+    known |= {name: channels for name, channels in of_the_data.items() if name in names}
+    for name in names.keys() - known:
+        if names[name].default is Parameter.empty:
+            raise UserError(f"--net {options.net} needs {name!r}, for which there is no option: give it a default")
+    return known
 
 
 def build(name: str, arguments: Mapping[str, Any]) -> Network:
@@ -89,27 +93,32 @@ def initialise(network: Network, start: str) -> None:
 
 @torch.inference_mode()
 def check(name: str, network: Network, channels: int) -> None:
-    """Try a network on a blank image, so that what a new one lacks shows before training starts.
+    """Try a new network on blank images, so that what it lacks shows before training starts.
 
     Args:
-        channels: of the image.
+        channels: of the images.
 
     Raises:
         UserError: if it does not offer what `base.Network` says, or returns another shape than the image's.
     """
+    network.eval()
     chosen = get_input(kind(name).input)
-    pixels = torch.zeros(1, channels, 16, 16, dtype=torch.uint8)
     tables = torch.ones(1, min(channels, 2), 8, 8, dtype=torch.uint8)
-    try:
-        inputs = chosen.assemble(pixels, tables, torch.full((1, 2), 2, dtype=torch.uint8))
-        shape = tuple(network(inputs).shape)
-        offered = network.halo > 0 and network.peak_channels > 0
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"--net {name} does not run on its input {kind(name).input}: {error}") from None
-    if shape != pixels.shape:
-        raise UserError(f"--net {name} makes {shape} of an image of shape {tuple(pixels.shape)}: both must be the same")
-    if not offered:
-        raise UserError(f"--net {name} has no positive halo and peak_channels, which nets/base.py describes")
+    for size in ((16, 16), (24, 32)):
+        pixels = torch.zeros(1, channels, *size, dtype=torch.uint8)
+        try:
+            inputs = chosen.assemble(pixels, tables, torch.full((1, 2), 2, dtype=torch.uint8))
+            shape = tuple(network(inputs).shape)
+        except Exception as error:  # a new network may fail in any way
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(f"--net {name} does not run on its input {kind(name).input}: {reason}") from None
+        if shape != pixels.shape:
+            image = tuple(pixels.shape)
+            raise UserError(f"--net {name} makes {shape} of an image of shape {image}: both must be the same")
+    if not isinstance(getattr(network, "halo", None), int) or network.halo <= 0 or network.peak_channels <= 0:
+        raise UserError(f"--net {name} has no halo, a whole number of pixels above 0, which nets/base.py describes")
+    if not parameter_count(network):
+        raise UserError(f"--net {name} has nothing to learn")
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -28,17 +28,18 @@ class Network(nn.Module):
     @cached_property
     def peak_channels(self) -> float:
         """Values a pixel that are in memory at once in restoring, at most; a guess if a network does not say."""
-        return 4.0 * max(module.out_channels for module in self.modules() if isinstance(module, nn.Conv2d))
+        return 4.0 * max((module.out_channels for module in self.modules() if isinstance(module, nn.Conv2d)), default=1)
 
     def initialise_identity(self) -> None:
         """Start as the identity on the pixels; raises UserError for a network that has no way to."""
         raise UserError("--init identity has no way through this network: leave it out")
 
-    def hold_identity(self) -> None:
-        """Keep from learning what `initialise_identity` set, where a network learns better so.
+    def hold_identity(self) -> bool:
+        """Keep from learning what `initialise_identity` set, where a network learns better so; False if nothing is set.
 
         Called before training, on the final device, with the weights to begin with.
         """
+        return True
 
 
 class Residual_Block(nn.Module):

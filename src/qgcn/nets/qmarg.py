@@ -140,7 +140,7 @@ class Net(base.Network):
         for feature in range(carriers, features):
             base.set_delta(self.conv_res_mid, feature, {feature: 1 / before})
 
-    def hold_identity(self) -> None:
+    def hold_identity(self) -> bool:
         """Keep from learning what `initialise_identity` set to carry the pixels, as if there were a skip.
 
         The branch then learns what to add to the pixels. Otherwise every step disturbs the carriers in all layers, and
@@ -151,7 +151,7 @@ class Net(base.Network):
         single = (self.conv_input.weight != 0).flatten(1).sum(1) == 1
         channels = int(single.cumprod(0).sum())
         if not channels:
-            return
+            return False
         carriers, lifted = _carriers(channels)
         base.hold(self.conv_input.weight, slice(channels))
         base.hold(self.downscale[0].weight, slice(carriers))
@@ -162,6 +162,7 @@ class Net(base.Network):
             for parameter in layer.parameters():
                 base.hold(parameter, slice(lifted))
         base.hold(self.conv_output.weight, (slice(None), slice(channels)))
+        return True
 
 
 def _carriers(channels: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Restoring one JPEG of any kind, the way for programs and for users of this project as a library."""
 
+import math
 import stat
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass, replace
@@ -57,8 +58,8 @@ class Restorer:
         max_megapixels: refuse larger pictures.
 
     Raises:
-        UserError: if a checkpoint can't be read, two models are of one kind, jpeglib is missing for ``project``, or
-            both ``quality`` and ``estimate`` are given.
+        UserError: if a number is out of its range, a checkpoint can't be read, two models are of one kind, jpeglib is
+            missing for ``project``, or both ``quality`` and ``estimate`` are given.
     """
 
     models: InitVar[str | Path | Model | Sequence[str | Path | Model] | None] = None
@@ -77,6 +78,14 @@ class Restorer:
     max_megapixels: float = MAX_MEGAPIXELS
 
     def __post_init__(self, models, device, backend, precision, int8, memory):
+        for name, value, lowest, highest in (
+            ("quality", self.quality, 1, 100),
+            ("strength", self.strength, 0, 1),
+            ("max_megapixels", self.max_megapixels, 0, math.inf),
+            ("memory", memory, 0, math.inf),
+        ):
+            if value is not None and not lowest <= value <= highest:
+                raise UserError(f"{name} {value} is not a number from {lowest} to {highest}")
         if self.quality is not None and self.estimate:
             raise UserError("--quality says what --estimate would find out: give one of them")
         if self.project:

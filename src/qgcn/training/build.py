@@ -26,12 +26,12 @@ from qgcn.training.epoch import build_loss, train_one_epoch
 from qgcn.training.log import logged_to
 from qgcn.training.optimizer import build_optimizer
 from qgcn.training.resume import CHECKPOINTS, best_still_counts, plain, resume_options
-from qgcn.training.run import Run
+from qgcn.training.run import Run, check_unused
 from qgcn.training.schedule import Limit, Schedule
 from qgcn.training.state import State
 from qgcn.training.transfer import weights_to_start_from
 from qgcn.utils import distributed
-from qgcn.utils.errors import UserError, check_choice
+from qgcn.utils.errors import UserError, check_choice, is_out_of_memory
 from qgcn.utils.image import COLOR_MODES, check_color_mode
 
 log = logging.getLogger("train")
@@ -79,8 +79,8 @@ def build(options: Namespace, content: Mapping[str, Any] | None, device: torch.d
     folder = CHECKPOINTS / options.savedir
     if CHECKPOINTS.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"--savedir {options.savedir!r} holds {str(CHECKPOINTS)!r}: name a folder for the run")
-    if content is None and any(folder.glob("model_*.pth")):
-        raise UserError(f"{str(folder)!r} already holds a run: give another --savedir, or --resume it")
+    if content is None:
+        check_unused(folder)
     schedule = Schedule(options.schedule, options.lr, options.nEpochs, options.step, options.warmup)
     loss = build_loss(options.loss)
     state = _state(options, content, device)
@@ -136,7 +136,14 @@ def _state(options: Namespace, content: Mapping[str, Any] | None, device: torch.
     channels = COLOR_MODES[options.colorMode]
     torch.manual_seed(options.seed)
     arguments = nets.arguments(options, channels)
-    network = nets.build(options.net, arguments)
+    try:
+        network = nets.build(options.net, arguments)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"--net {options.net} of {arguments} takes more memory than there is: make it smaller"
+        ) from None
     nets.initialise(network, options.init)
     nets.check(options.net, network, channels)
     if options.pretrained and content is None:
@@ -146,9 +153,16 @@ def _state(options: Namespace, content: Mapping[str, Any] | None, device: torch.
     kept = {name: plain(value) for name, value in vars(options).items()}
     state = State(network, options.net, arguments, optimizer, ema=options.ema, options=kept)
     if content is not None:
-        state.load(content)
-    if options.init == "identity":
-        network.hold_identity()
+        try:
+            state.load(content)
+        except Exception as error:  # the file's own words decide what fails, and how
+            reason = " ".join(str(error).split())[:200]
+            problem = f"the training state of {options.resume!r} is damaged or another network's ({reason})"
+            raise UserError(f"{problem}: start from its weights with --pretrained") from None
+    if options.init == "identity" and not network.hold_identity() and options.pretrained and content is None:
+        raise UserError(
+            f"--init identity holds what it sets, which --pretrained {options.pretrained!r} has not: drop one"
+        )
     return state
 
 

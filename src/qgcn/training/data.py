@@ -94,6 +94,8 @@ def _batches(options: Namespace, store: ImageStore, degradation: Degradation) ->
     if store.dropped:
         names = ", ".join(map(str, store.dropped))
         log.warning("left out %d images smaller than the crop of %d: %s", len(store.dropped), size, names)
+    if not len(store) and store.unreadable:
+        raise UserError(f"none of the images of --imgGTRoot can be read: {store.unreadable[0]}")
     if not crops.any():
         raise UserError(f"no image of --imgGTRoot holds a crop of {size} x {size} pixels: lower --size")
     samples, rank, world = options.samples_per_epoch or int(crops.sum()), distributed.rank(), distributed.world()

@@ -14,6 +14,7 @@ import PIL
 import torch
 
 from qgcn.training.state import Progress
+from qgcn.utils.errors import UserError
 from qgcn.utils.files import write_text
 
 OPTIONS = "options.json"
@@ -76,8 +77,13 @@ class RunLog:
             if name in values:
                 self.board.add_scalar(name, values[name], values["step"])
 
-    def close(self) -> None:
-        """Flush and close the files."""
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, _kind, error: BaseException | None, _trace) -> None:
+        """Write the UserError that ends a run, if one does, to log.txt (the terminal has it); close the files."""
+        if isinstance(error, UserError):
+            self.handler.handle(logging.makeLogRecord({"msg": f"error: {error}"}))
         self.board.close()
         logging.getLogger("train").removeHandler(self.handler)
         self.handler.close()

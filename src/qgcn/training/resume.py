@@ -63,8 +63,9 @@ def _check_unchanged(options: Namespace, given: set[str], old: Mapping[str, Any]
         raise UserError(f"--optimizer {options.optimizer} can't use {state}: start from its weights with --pretrained")
     for name in ARCHITECTURE:
         new = getattr(options, name)
-        if name in given and nets.ALIASES.get(new, new) != nets.ALIASES.get(old[name], old[name]):
-            trained = f"{old[name]}, with which {str(path)!r} was trained"
+        before = old.get(name, new)
+        if name in given and nets.ALIASES.get(new, new) != nets.ALIASES.get(before, before):
+            trained = f"{before}, with which {str(path)!r} was trained"
             raise UserError(f"--{name} {new} differs from {trained}: a resumed run keeps its network")
 
 
@@ -73,6 +74,8 @@ def _changes(merged: Mapping[str, Any], given: set[str], old: Mapping[str, Any])
     names = sorted(given & old.keys() - {"resume", "savedir", "cuda"})
     changed = [name for name in names if plain(merged[name]) != old[name]]
     sentences = [f"--{name} is now {merged[name]}; it was {old[name]}" for name in changed]
+    gone = sorted(name for name in old.keys() - merged.keys() if old[name] and name != "hold_identity")
+    sentences += [f"--{name}, an option of this run, has gone: the run goes on without it" for name in gone]
     if old.get("minutes") and merged["minutes"] is None:
         sentences.append(f"--nEpochs {merged['nEpochs']} ends the run now, not --minutes {old['minutes']:g}")
     if merged["cuda"] != old.get("cuda", merged["cuda"]):

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,12 @@ from qgcn.utils.errors import UserError, is_out_of_memory
 from qgcn.utils.files import locked, remove_leftovers
 
 log = logging.getLogger("train")
+
+
+def check_unused(folder: Path) -> None:
+    """Raise UserError if a run lies in ``folder`` already."""
+    if any(folder.glob("model_*.pth")):
+        raise UserError(f"{str(folder)!r} already holds a run: give another --savedir, or --resume it")
 
 
 @dataclass(kw_only=True)
@@ -48,16 +54,17 @@ class Run:
     def run(self, before: Sequence[logging.LogRecord] = ()) -> int:
         """Train to the end, or to a signal; returns the exit code, 1 if images were left out.
 
-        Args:
-            before: what was logged while the run was built, for the log of its folder.
+        ``before`` is what was logged while the run was built, for the log of its folder.
         """
         self.first, self.run_log, self.signals = distributed.rank() == 0, None, Signals()
         busy = f"another run is writing into {str(self.folder)!r}: wait for its end, or give another --savedir"
         with ExitStack() as stack:
             if self.first:
                 stack.enter_context(locked(self.folder, busy))
+                if not self.state.progress.step:
+                    check_unused(self.folder)  # once more: another run may have begun since this one was built
                 remove_leftovers(self.folder)
-                self.run_log = stack.enter_context(closing(RunLog(self.folder, self.state.progress, before)))
+                self.run_log = stack.enter_context(RunLog(self.folder, self.state.progress, before))
                 write_options(self.folder, self.state.options, self.command)
             stack.enter_context(self.signals)
             return self._run()
@@ -77,9 +84,8 @@ class Run:
             finished = self._epoch()
             if not finished and not self.limit.out_of_time(progress):
                 self._save(LAST)
-                received = self.signals.received
-                log.info("stopped by signal %d at step %d; go on with --resume", received, progress.step)
-                return 128 + received
+                log.info("stopped by signal %d at step %d; go on with --resume", self.signals.received, progress.step)
+                return 128 + self.signals.received
             if finished or progress.samples >= self.sampler.samples:
                 progress.epoch, progress.samples = progress.epoch + 1, 0
             self._end_epoch()

@@ -34,7 +34,7 @@ def weights_to_start_from(path: str, name: str, arguments: Mapping[str, Any]) ->
     kind, source = nets.kind(name), nets.kind(content["net"])
     if kind == source and of_checkpoint == arguments:
         return weights
-    if kind == source and gray_arguments(of_checkpoint) == arguments:
+    if kind == source and INPUT in weights and gray_arguments(of_checkpoint) == arguments:
         return gray_weights(weights)
     same_but_input = {**of_checkpoint, "in_channel": arguments.get("in_channel")} == arguments
     if (kind, source) == (nets.NETWORKS["qmar_plus"], nets.NETWORKS["qmar"]) and same_but_input:
@@ -59,9 +59,10 @@ def weights_of_qcn(state: Mapping[str, Tensor], in_channel: int) -> dict[str, Te
 
 def gray_arguments(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
     """The constructor arguments of the gray network beside a colour QCN, QGCN or EDSR; None for other networks."""
-    if arguments.get("out_channel") != COLOURS:
+    planes = GRAY_PLANES.get(arguments.get("in_channel", 0) - COLOURS)
+    if arguments.get("out_channel") != COLOURS or planes is None:
         return None
-    gray = {"in_channel": 1 + GRAY_PLANES[arguments["in_channel"] - COLOURS], "out_channel": 1}
+    gray = {"in_channel": 1 + planes, "out_channel": 1}
     if "in_glo_channel" in arguments:
         gray["in_glo_channel"] = 1
     return {**arguments, **gray}
