@@ -46,7 +46,7 @@ def convert(old: str, new: str, *, half: bool = False, overwrite: bool = False) 
 def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict with floating-point weights in float16, but for those of the first and the last convolution.
 
-    All pixels pass these two. Rounding them, too, moved PSNR by up to 0.0016 dB; rounding the others moves it by 0.0002 dB
+    All pixels pass these two. Rounding them, too, moved PSNR by up to 0.0016 dB; rounding the others by 0.0002 dB
     (docs/recipes.md).
 
     Raises:
