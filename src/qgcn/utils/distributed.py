@@ -136,6 +136,7 @@ def in_turn(function: Callable[[], Any]) -> Any:
             problem = [str(error)]
     distributed.broadcast_object_list(problem)
     if problem[0]:
+        distributed.barrier()  # all know it before the first one leaves
         raise UserError(problem[0])
     return result if rank() == 0 else function()
 
