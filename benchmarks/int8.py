@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), help="rows")
     options = parser.parse_args(argv)
 
+    from qgcn import checkpoints, nets
     from qgcn.evaluating.datasets import find_images
     from qgcn.evaluating.evaluate import evaluate, mean_row
     from qgcn.evaluating.metrics import get_protocol
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     print("| | " + " | ".join(map(str, options.quality)) + " |")
     print("|---|" + "---|" * len(options.quality))
     reference = []
-    if not load_model(options.model).network.int8_parts:  # of QGCN and AR-CNN
+    if not nets.kind(checkpoints.load(options.model)["net"]).network.int8_parts:  # of QGCN and AR-CNN
         options.ways = [way for way in options.ways if "int8" not in WAYS[way]]
     for way in options.ways:
         model = load_model(options.model, **WAYS[way])

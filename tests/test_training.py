@@ -301,6 +301,12 @@ def test_held_carriers_stay_in_training(call, folder_of_photos):
     last = ["--pretrained", "checkpoint/run/model_last.pth"]
     assert train(call, folder_of_photos, *words, *last, net="qmarg", savedir="on").code == 0
     assert torch.equal(carriers("on")[0], held)
+    run = Path("checkpoint/on/model_last.pth")  # as --hold_identity, once an option, left a run beside --pretrained
+    content = checkpoints.load(run)
+    content["opt"] |= {"init": "published", "hold_identity": True}
+    checkpoints.save(run, content)
+    done = call("main", "--resume", "checkpoint/on", "--nEpochs", 2)
+    assert done.code == 0 and "has gone" not in done.err and torch.equal(carriers("on")[0], held)
     plain = [word for word in words if word not in ("--init", "identity")]
     assert train(call, folder_of_photos, *plain, net="qmarg", savedir="plain").code == 0
     done = train(

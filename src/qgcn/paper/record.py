@@ -52,7 +52,7 @@ COLUMNS = (*Measured._fields, "method", *HEADERS)
 
 BATCH = 16  # images after which the rows are written
 
-MEMORY = 4e9  # bytes for a network's features: the images of the data sets go in one tile, without a halo's work
+WIDEST = 768  # pixels: the images of the paper's data sets go in one tile, without a halo's work
 
 
 class Record:
@@ -151,7 +151,8 @@ def mean_figures(
             keys = {file: Measured(*made_with, *images[file]) for file in files}
             missing = [file for file in files if keys[file] not in record.rows]
             if missing and path and model is None:
-                model = load_model(path, memory=MEMORY)
+                model = load_model(path)
+                model = replace(model, tile=max(model.tile, WIDEST))
             batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
             title = f"{data} {mode}, {method}, quality {quality}"
             for batch in tqdm(batches, title, unit="batch", leave=False, disable=not batches):

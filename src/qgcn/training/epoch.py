@@ -28,7 +28,7 @@ def build_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
 
 def train_one_epoch(
     network: nn.Module,
-    input_: Input,
+    assembly: Input,
     batches: Iterable[Samples],
     loss_function: Callable[[Tensor, Tensor], Tensor],
     optimizer: torch.optim.Optimizer | MuonAdam,
@@ -42,7 +42,7 @@ def train_one_epoch(
     """Take a step for every batch.
 
     Args:
-        input_: assembles the network's.
+        assembly: of the network's input.
         loss_function: from `build_loss`; its images lie about [-1, 1].
         autocast: entered around the forward pass.
         accumulate: parts in which each batch goes through the network; their gradients add up to the batch's.
@@ -65,7 +65,7 @@ def train_one_epoch(
         for number, part in enumerate(parts, 1):
             later = number < len(parts) and hasattr(network, "no_sync")  # processes add gradients up once a step
             with network.no_sync() if later else nullcontext():
-                inputs = input_.assemble(part.compressed, part.tables, part.reductions)
+                inputs = assembly.assemble(part.compressed, part.tables, part.reductions)
                 with autocast:
                     restored = network(inputs)
                 losses = loss_function(restored.float(), scale(part.ground_truth))

@@ -39,6 +39,8 @@ def resume_options(options: Namespace, given: set[str]) -> tuple[Namespace, dict
     if "training" not in content:
         raise UserError(f"{str(path)!r} holds no training state to --resume: start from its weights with --pretrained")
     old = {"optimizer": "adam"} | content["opt"]  # runs from before there was a choice
+    if old.pop("hold_identity", False):  # which was an option of its own once
+        old["init"] = "identity"
     _check_unchanged(options, given, old, path)
     kept = vars(options).keys() & old.keys() - given - {"cuda", "gpus"}  # it may go on on another machine
     merged = vars(options) | {name: old[name] for name in kept}
@@ -74,7 +76,7 @@ def _changes(merged: Mapping[str, Any], given: set[str], old: Mapping[str, Any])
     names = sorted(given & old.keys() - {"resume", "savedir", "cuda"})
     changed = [name for name in names if plain(merged[name]) != old[name]]
     sentences = [f"--{name} is now {merged[name]}; it was {old[name]}" for name in changed]
-    gone = sorted(name for name in old.keys() - merged.keys() if old[name] and name != "hold_identity")
+    gone = sorted(name for name in old.keys() - merged.keys() if old[name])
     sentences += [f"--{name}, an option of this run, has gone: the run goes on without it" for name in gone]
     if old.get("minutes") and merged["minutes"] is None:
         sentences.append(f"--nEpochs {merged['nEpochs']} ends the run now, not --minutes {old['minutes']:g}")
